@@ -1,0 +1,1 @@
+``meshd validate FILE``, ``meshd filters`` and ``meshd new-filter NAME``.

@@ -1,0 +1,1 @@
+The core: a TCP proxy built of filter plugins, run by ``twistd meshd`` or ``meshd`` from Envoy's own configuration.

@@ -1,0 +1,1 @@
+The listener filters ``proxy_protocol`` and ``http_inspector``.

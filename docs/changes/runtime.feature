@@ -1,0 +1,1 @@
+A layered runtime from static layers, directories and the admin page.

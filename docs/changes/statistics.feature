@@ -1,0 +1,1 @@
+Statistics under Envoy's names, also for Prometheus, with ``# HELP`` lines.

@@ -1,0 +1,19 @@
+"""
+Upstream: the clusters, and the connections to their hosts.
+
+A ``cluster`` is put together from a ``discovery`` (static, DNS), which makes a
+``host`` of each of the ``endpoints`` of the config or of what the ``resolver``
+finds (``dns_config`` says whom it asks); from a ``picker``, which picks by
+``priorities`` and panic, and then leaves the host to a balancer; from
+``limits``, its circuit breakers; ``stats``, its numbers; and ``bind``, where its
+connections come from.  The balancers are in ``balancers`` (round robin, least
+request, random; weighted ones take turns by ``edf``), ``ring`` and ``maglev``
+(by the hashes of ``hashing``, passing busy hosts over by ``bounded``); ``policy``
+reads from the config which it is.
+
+Everything that can be decided when the hosts change is decided then, so that
+the usual pick is one call.  ``connect`` makes the connection to the host that
+was picked, ``proxy_protocol`` what is sent at its start; ``dial`` connects any
+Twisted protocol through them.  Nothing else here touches a socket, except
+``resolver``.
+"""

@@ -1,0 +1,59 @@
+"""Tests for meshd.xds.context."""
+
+from pathlib import Path
+from typing import Any
+
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
+from envoy.config.core.v3.base_pb2 import TransportSocket
+from google.protobuf.json_format import ParseDict
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from meshd.interfaces import IFactoryContext
+from meshd.plugin import ConfigError
+from tests.xds.running import ECHO, TYPE, Worker, file_log
+
+
+class ContextTests(SynchronousTestCase):
+    """What plugins are handed."""
+
+    def setUp(self) -> None:
+        self.worker = Worker()
+        self.context = self.worker.context
+        self.addCleanup(self.worker.loop.poller._epoll.close)
+        self.addCleanup(self.worker.log_files.close)
+
+    def test_provides(self) -> None:
+        """It has all that the interface says."""
+        verifyObject(IFactoryContext, self.context)
+
+    def test_access_loggers(self) -> None:
+        """Access loggers are made of their messages."""
+        path = Path(self.mktemp())
+        config = ParseDict(file_log(path, "x"), AccessLog())
+        self.assertEqual(len(self.context.access_loggers([config, config])), 2)
+        self.assertEqual(list(self.context.access_loggers([])), [])
+
+    def test_no_transport_socket(self) -> None:
+        """A transport socket that is not set has no links."""
+        self.assertEqual(list(self.context.transport_socket(TransportSocket())), [])
+
+    def test_transport_socket(self) -> None:
+        """The links of a transport socket are made of its message, those within included."""
+        raw = {
+            "name": "envoy.transport_sockets.raw_buffer",
+            "typed_config": {"@type": f"{TYPE}.transport_sockets.raw_buffer.v3.RawBuffer"},
+        }
+        header: dict[str, Any] = {
+            "@type": f"{TYPE}.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+            "transport_socket": raw,
+        }
+        twice = {**header, "transport_socket": {"name": "outer", "typed_config": header}}
+        for typed, number in ((header, 1), (twice, 2)):
+            config = ParseDict({"name": "header", "typed_config": typed}, TransportSocket())
+            self.assertEqual(len(self.context.transport_socket(config)), number)
+
+    def test_unknown_transport_socket(self) -> None:
+        """One that is not known is an error."""
+        config = ParseDict({"name": "nothing", "typed_config": ECHO["typed_config"]}, TransportSocket())
+        self.assertRaises(ConfigError, self.context.transport_socket, config)
