@@ -12,7 +12,7 @@ BIN := .venv/bin
 AGAIN := $(MAKE) --no-print-directory
 SOURCES := meshd tests docs/conf.py
 
-.PHONY: run test lint types docs pages supported bench programs clean
+.PHONY: run test failed lint types docs pages supported bench programs clean
 
 run: .venv/installed
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' docs/examples/demo.yaml; echo
@@ -23,8 +23,13 @@ run: .venv/installed
 test: programs .venv/installed-test .venv-envoy/installed
 	@wrong=""; \
 	for chore in lint types pages; do $(AGAIN) $$chore || wrong="$$wrong $$chore"; done; \
-	$(BIN)/python -m pytest -q || wrong="$$wrong pytest"; \
+	$(BIN)/python -m pytest -q || $(AGAIN) failed || wrong="$$wrong pytest"; \
 	[ -z "$$wrong" ] || { echo "failed:$$wrong" >&2; exit 1; }
+
+# Real programs on a busy machine are late now and then: what failed has one more chance, and is named.
+failed:
+	@echo "What failed above is run once more."
+	$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

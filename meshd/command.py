@@ -26,8 +26,8 @@ from meshd.options import CommandLine
 
 USAGE = """\
 Usage: meshd -c FILE [options]                   relay as FILE says, in the foreground
-       meshd validate FILE [--allow-unserved]    say what is wrong with FILE, or that it is OK
-       meshd expand FILE                         print FILE in Envoy's own form
+       meshd validate FILE [--strict]            say what is wrong with FILE, or that it is OK
+       meshd expand FILE                         print FILE in Envoy's own form; a .conf is stunnel's
        meshd filters                             list the plugins, and those that failed
        meshd new-filter NAME                     write a filter with its test into this directory
        meshd --version
@@ -97,8 +97,25 @@ def validate(arguments: Sequence[str]) -> int:
 
 def expand(arguments: Sequence[str]) -> int:
     """Print a file in Envoy's form."""
+    if arguments and arguments[-1].endswith(".conf"):
+        return expand_stunnel(arguments)
     options = FileCommandLine().read(arguments)
     sys.stdout.write(load.expand(options.config_path, find_plugins(), os.environ))
+    return 0
+
+
+def expand_stunnel(arguments: Sequence[str]) -> int:
+    """Print a stunnel.conf in Envoy's form."""
+    from meshd.stunnel.building import expand as expand_conf
+    from meshd.stunnel.syntax import Failure
+
+    if len(arguments) != 1:
+        raise usage.UsageError("name one file")
+    try:
+        sys.stdout.write(expand_conf(arguments[0]))
+    except Failure as failure:
+        sys.stderr.write("".join(f"{line}\n" for line in (*failure.before, failure.text)))
+        return 1
     return 0
 
 

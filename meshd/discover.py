@@ -49,11 +49,14 @@ KINDS: dict[str, type[Interface]] = {
     "transport_socket": ITransportSocketFactory,
 }
 
+#: Where a name alone says which transport socket is meant, this kind says that it is for a cluster.
+UPSTREAM_SOCKET = "upstream_transport_socket"
+
 #: The packages each module of which may hold plugins.
 PACKAGES = ("meshd.filters.network", "meshd.filters.listener")
 
 #: The modules of the core that hold plugins.
-CORE = ("meshd.upstream.proxy_protocol",)
+CORE = ("meshd.upstream.proxy_protocol", "meshd.upstream.dialogue", "meshd.tls.plugin")
 
 ENTRY_POINTS = "meshd.filters"
 
@@ -90,7 +93,7 @@ class Plugins:
 
     def of_kind(self, kind: str) -> dict[str, Any]:
         """Return the plugins of a kind by name; AttributeError if there is no such kind."""
-        plugins: dict[str, Any] = getattr(self, kind)
+        plugins: dict[str, Any] = getattr(self, "transport_socket" if kind == UPSTREAM_SOCKET else kind)
         return plugins
 
     def by_type(self, kind: str, type_name: str) -> Any | None:
@@ -102,11 +105,17 @@ class Plugins:
         return _only(each for each in self.of_kind(kind).values() if config_type(each) == type_name)
 
     def by_name(self, kind: str, name: str) -> Any | None:
-        """Return the plugin of that full name; or that whose name, and no other's, ends in .name."""
-        plugins = self.of_kind(kind)
-        if name in plugins:
-            return plugins[name]
-        return _only(each for full, each in plugins.items() if full.rpartition(".")[2] == name)
+        """
+        Return the plugin of that full name; or that whose name, and no other's, ends in .name.
+
+        Besides the kinds there is UPSTREAM_SOCKET: a transport socket for that side.
+        """
+        side = "upstream" if kind == UPSTREAM_SOCKET else "downstream"
+        known = self.of_kind(kind).values()
+        fitting = {each.name: each for each in known if getattr(each, "side", "") in ("", side)}
+        if name in fitting:
+            return fitting[name]
+        return _only(each for full, each in fitting.items() if full.rpartition(".")[2] == name)
 
     def origin(self, plugin: Any) -> str:
         """Return where the plugin came from; empty if it was not found here."""
@@ -125,6 +134,10 @@ class Plugins:
             self.failed.append((f"{name} ({origin})", fault))
             return
         plugins = self.of_kind(kind)
+        side = getattr(plugin, "side", "")
+        if name in plugins and side and side != plugins[name].side:
+            # Envoy has two transport sockets of one name, whose configs differ.
+            name = f"{name} ({side})"
         if name in plugins:
             first = self.origin(plugins[name])
             self.failed.append((f"{name} ({origin})", f"another plugin has this name, and is used: {first}"))

@@ -122,6 +122,37 @@ class NetworkFilter:
             self.connection.resume(self)
 
 
+class WatchingFilter(NetworkFilter):
+    """
+    A network filter that looks at all bytes, and changes nothing: override received and sent.
+
+    Where nothing else is in the way, bytes go straight from socket to socket, and
+    are shown to it as they pass: dataReceived and write are not called then.
+    What it does about what it sees must not depend on the bytes being held up.
+    A filter that finds from its config that it has to hold or change them says
+    so by watching = False before connectionMade goes on inward.
+    """
+
+    watching = True
+
+    def received(self, data: bytes) -> None:
+        """Look at bytes that come from the client; they go on whatever this does, before it or after."""
+
+    def sent(self, data: bytes) -> None:
+        """Look at bytes that have gone to the client."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received(data)
+        self.inner.dataReceived(data)
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.sent(data)
+
+    def writeSequence(self, data: Any) -> None:
+        self.write(b"".join(data))
+
+
 class TerminalFilter(NetworkFilter):
     """
     A network filter that ends the chain: it answers, or passes on elsewhere.

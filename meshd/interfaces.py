@@ -10,7 +10,7 @@ Nothing here has behaviour; ``meshd.testing`` has a double for each interface.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -23,102 +23,27 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import Attribute, Interface
 
+from meshd.errors import ConnectError as ConnectError
+from meshd.errors import NoHost as NoHost
+from meshd.errors import Overflow as Overflow
+from meshd.errors import PendingOverflow as PendingOverflow
+from meshd.errors import Refused as Refused
+from meshd.errors import UpstreamError as UpstreamError
+from meshd.metrics import ICounter as ICounter
+from meshd.metrics import IGauge as IGauge
+from meshd.metrics import IHistogram as IHistogram
+from meshd.metrics import ILogFile as ILogFile
+from meshd.metrics import IScope as IScope
+from meshd.metrics import IText as IText
+
 #: Where a socket is: (IP address, port), or the path of a unix socket.
 SocketAddress = tuple[str, int] | str
 
-# Errors: nouns of the domain.  All that go wrong with a connection to an upstream are UpstreamErrors.
-
-
-class Refused(Exception):
-    """A listener filter will not have this connection; reset says that it ends with a RST."""
-
-    def __init__(self, reason: str, reset: bool = True) -> None:
-        super().__init__(reason)
-        self.reset = reset
-
-
-class UpstreamError(Exception):
-    """There is no connection to an upstream."""
-
-
-class NoHost(UpstreamError):
-    """The cluster has no host that may be used (response flag UH)."""
-
-
-class Overflow(UpstreamError):
-    """A circuit breaker is open: there are too many connections (response flag UO)."""
-
-
-class PendingOverflow(Overflow):
-    """Too many wait for a connection to host (response flag URX, as in Envoy)."""
-
-    def __init__(self, host: IHost) -> None:
-        super().__init__("too many wait for a connection")
-        self.host = host
-
-
-class ConnectError(UpstreamError):
-    """
-    The host could not be connected to (response flag UF).
-
-    timeout says that it took too long; local that it is our own end's fault,
-    such as a source address that we do not have (no UF then, as in Envoy).
-    """
-
-    def __init__(self, reason: str, timeout: bool = False, local: bool = False) -> None:
-        super().__init__(reason)
-        self.timeout = timeout
-        self.local = local
-
+#: How a request to a host ended, in the terms of outlier detection: the host answered; it answered with an
+#: error that is its own fault; it did not answer in time; the connection broke; there was none to be had.
+Result = Literal["success", "error", "timeout", "reset", "connect_failed"]
 
 # What plugins are handed.
-
-
-class ICounter(Interface):
-    """A number that only grows."""
-
-    value: int = Attribute("The sum; the data plane adds to it directly.")
-
-    def inc(amount: int = 1) -> None:
-        """Add amount."""
-
-
-class IGauge(Interface):
-    """A number that goes up and down."""
-
-    value: int = Attribute("The level.")
-
-    def inc(amount: int = 1) -> None:
-        """Add amount."""
-
-    def dec(amount: int = 1) -> None:
-        """Take amount away."""
-
-    def set(value: int) -> None:
-        """Put it at value."""
-
-
-class IHistogram(Interface):
-    """A distribution of numbers."""
-
-    def record(value: float) -> None:
-        """Count one value, in the unit that the histogram's name says (mostly ms)."""
-
-
-class IScope(Interface):
-    """Where statistics are made: one of a name, however often it is asked for."""
-
-    def counter(name: str) -> ICounter:
-        """Return the counter of that name, making it if there is none."""
-
-    def gauge(name: str) -> IGauge:
-        """Return the gauge of that name, making it if there is none."""
-
-    def histogram(name: str) -> IHistogram:
-        """Return the histogram of that name, making it if there is none."""
-
-    def scope(prefix: str) -> IScope:
-        """Return a scope all of whose names begin with prefix and a dot."""
 
 
 class ITimer(Interface):
@@ -166,6 +91,8 @@ class IStreamInfo(Interface):
     server_name: str = Attribute("The SNI, or the empty string.")
     transport_protocol: str = Attribute("raw_buffer or tls; empty if nobody looked.")
     application_protocols: Sequence[str] = Attribute("ALPN, or what http_inspector found.")
+    ja3: str = Attribute("The JA3 fingerprint of the TLS client, or the empty string.")
+    ja4: str = Attribute("The JA4 fingerprint of the TLS client, or the empty string.")
     metadata: dict[str, dict[str, Any]] = Attribute("What filters noted, by filter name.")
     filter_state: dict[str, Any] = Attribute("Objects that filters hand to those inside.")
     flags: set[str] = Attribute("Response flags: UH, UF, RL, ...")
@@ -175,6 +102,10 @@ class IStreamInfo(Interface):
     detected_close_type: str = Attribute("Normal, LocalReset or RemoteReset.")
     log_type: str = Attribute("What is logged: TcpConnectionEnd, ...")
     upstream: Any = Attribute("meshd.observe.info.UpstreamInfo; None while none is wanted.")
+    witness: Any = Attribute("A meshd.observe.info.IWitness, or None.")
+    tls: Any = Attribute("meshd.tls.facts.TlsFacts of the client's side; None without TLS.")
+    tls_error: Any = Attribute("meshd.tls.openssl.TLSError: why its TLS failed; else None.")
+    transport_failure_reason: str = Attribute("The same in Envoy's form; else empty.")
     local_close_reason: str = Attribute("Why we closed it, in Envoy's words.")
     response_code_details: str = Attribute("Why no filter chain served it: filter_chain_not_found.")
     termination_details: str = Attribute("More of why, for %CONNECTION_TERMINATION_DETAILS%.")
@@ -209,6 +140,16 @@ class IConnection(Interface):
 
     logged: bool = Attribute("Whether anybody will log it, so that details are worth finding out.")
 
+    def start_secure_transport(early: bytes = b"") -> bool:
+        """
+        Begin TLS, where the transport socket is starttls; whether it could.
+
+        early is what the peer has sent of its handshake already.
+        """
+
+    def on_secured(callback: Callable[[], object]) -> None:
+        """Call back once, when the handshake that start_secure_transport began is done."""
+
     def count_buffered(gauge: IGauge) -> None:
         """Let gauge know how many bytes wait to be sent to the client."""
 
@@ -216,8 +157,9 @@ class IConnection(Interface):
         """
         Let bytes go straight between the client and upstream, if nothing looks at them.
 
-        That is so when terminal, the filter that asks, is the only link left and
-        the upstream side has none; return whether it is.  received and sent
+        That is so when terminal, the filter that asks, is the only link left but
+        for those that only watch (meshd.filter.WatchingFilter), and the upstream
+        side has none; return whether it is.  received and sent
         (meshd.filter.Flow) are counted; ends and errors are told as before.
         """
 
@@ -230,6 +172,11 @@ class IUpstream(IProtocol):
     INetworkFilter or a stream) or connect_failed is called, once, and never
     before connect has returned.  After connectionMade the calls are those of
     any protocol: dataReceived, readConnectionLost (its FIN), connectionLost.
+
+    A connection counts as one request for as long as it stands, unless its
+    protocol has the attribute pooled: True says that it carries requests of many
+    clients, and counts them itself; its attribute busy then says whether
+    any is in progress.
     """
 
     def connect_failed(error: ConnectError) -> None:
@@ -273,6 +220,9 @@ class IHost(Interface):
     weight: int = Attribute("Its share.")
     active: int = Attribute("Requests or connections in progress, in this worker.")
 
+    def report(result: Result) -> None:
+        """Take note of how a request to it, or a connect, ended."""
+
 
 class ICluster(Interface):
     """A named group of hosts."""
@@ -281,6 +231,23 @@ class ICluster(Interface):
     stat_name: str = Attribute("How statistics call it.")
     metadata: Any = Attribute("Its Metadata message, for the log.")
     stats: Any = Attribute("meshd.upstream.stats.ClusterStats: counters by Envoy's names.")
+    config: Any = Attribute("The Cluster message, for what only some filters read in it.")
+    limits: Any = Attribute("meshd.upstream.limits.Limits: the circuit breakers.")
+    hosts: Sequence[IHost] = Attribute("All hosts; another list each time that they change.")
+    hashing: bool = Attribute("Whether the host depends on hash_key.")
+    redis_slots: bool = Attribute("Whether hash_key is the slot of a Redis Cluster.")
+    redis_logins: Any = Attribute("meshd.upstream.protocol_options.RedisLogins: how to log on to its hosts.")
+    runs_programs: bool = Attribute("Whether its host is a program, and not somewhere to connect to.")
+    pick: Callable[[int | None], IHost] = Attribute("Picks a host; raises NoHost.  It changes as hosts do.")
+
+    def connect_to(host: IHost, upstream: IUpstream, info: IStreamInfo) -> IConnecting:
+        """Begin to connect upstream to a host that pick returned; else as connect."""
+
+    def host_at(address: SocketAddress) -> IHost:
+        """Return the host at an address, or one that is no member of the cluster."""
+
+    def on_removed(callback: Callable[[Sequence[IHost]], object]) -> None:
+        """Call back with the hosts that are gone, each time that some are."""
 
     def connect(upstream: IUpstream, info: IStreamInfo, hash_key: int | None = None) -> IConnecting:
         """
@@ -300,12 +267,28 @@ class IFactoryContext(Interface):
     clock: IReactorTime = Attribute("The only source of time.")
     reactor: Any = Attribute("Twisted's reactor, for code off the hot path.")
     timers: ITimers = Attribute("For the time-outs of connections.")
+    soon: Callable[[Callable[[], object]], object] = Attribute(
+        "Calls back after this batch of events: what is written then goes out together."
+    )
     stats: IScope = Attribute("The root of the statistics.")
     runtime: IRuntime = Attribute("What operators change.")
     clusters: Mapping[str, ICluster] = Attribute("The clusters by name; it changes.")
+    resolver: Any = Attribute("Looks names up, as clusters do (meshd.upstream.resolver.INameResolver).")
+    around: Any = Attribute("meshd.xds.context.Around: whose transport socket it is.")
+    tls: Any = Attribute("meshd.tls.shared.Shared: what all TLS contexts of this worker share.")
+    admin_pages: Any = Attribute("By path, what returns a page of plain text for the admin interface.")
 
     def access_loggers(configs: Sequence[Any]) -> Sequence[IAccessLogger]:
         """Build the loggers of a repeated AccessLog field."""
+
+    def log_file(path: str) -> ILogFile:
+        """Return the log file at that path, the same for all; raise ConfigError if it cannot be opened."""
+
+    def draining() -> bool:
+        """Whether connections are to end when they can: the proxy will stop, or wants no more traffic."""
+
+    def on_collect(callback: Callable[[], object]) -> None:
+        """Call back before the statistics are read, so that what was counted aside can be added to them."""
 
     def transport_socket(config: Any) -> Sequence[Callable[[], INetworkFilter]]:
         """Build the links of a TransportSocket message, outermost first; none if it is not set."""
@@ -319,13 +302,14 @@ class IListenerFilter(Interface):
 
     limit: int = Attribute("How many bytes it may want to see; more is refused. 0: none.")
 
-    def inspect(data: bytes, info: IStreamInfo) -> int | None:
+    def inspect(data: bytes, info: IStreamInfo) -> int | Deferred[int] | None:
         """
         Note in info what data, all that has come so far, tells.
 
         Called first with no data.  Return how many of the bytes are not for the
         filters that follow (a PROXY header; mostly 0), or None to be asked again
-        with more.  Raise Refused to close the connection.
+        with more.  Raise Refused to close the connection.  A Deferred of the number
+        (or of Refused) is waited for, without time-out: meanwhile nothing is read.
         """
 
 
@@ -393,6 +377,8 @@ class ITransportSocketFactory(IFactory):
 
     Its configure returns several makers, outermost first; none for raw_buffer.
     """
+
+    side: str = Attribute("downstream or upstream, if it is for one side only; else empty.")
 
 
 # Upstream.

@@ -95,6 +95,7 @@ class Options:
 
     config_path: str = _option("", "The configuration: YAML or JSON.", "c")
     config_yaml: str = _option("", "More configuration, as YAML; it is merged over --config-path.")
+    stunnel: str = _option("", "A stunnel.conf, to be served as meshd-stunnel does, instead of the above.")
     mode: str = _option("serve", "serve, or validate: check the configuration and exit.", read=_mode)
     concurrency: int = _option(1, "How many workers; 0: this process does the work.", read=_number)
     log_level: str = _option("info", f"One of {', '.join(LEVELS)}.", "l", read=_level)
@@ -113,6 +114,7 @@ class Options:
     service_zone: str = _option("", "The zone of this node.")
     admin_address_path: str = _option("", "The address of the admin page is written to this file.")
     allow_unknown_static_fields: bool = _flag("Fields that Envoy's API has not are warnings, not errors.")
+    strict: bool = _flag("With --mode validate: what is warned of is an error.")
     allow_unserved: bool = _flag("Fields that meshd does not serve are warnings, not errors.")
     reject_unknown_dynamic_fields: bool = _flag("Unknown fields in what xDS sends are errors.")
     ignore_unknown_dynamic_fields: bool = _flag("Unknown fields in what xDS sends are not counted.")
@@ -255,5 +257,7 @@ def _check(options: Options) -> None:
         raise usage.UsageError(
             f"cannot use --restart-epoch={options.restart_epoch} with --use-dynamic-base-id"
         )
-    if not options.config_path and not options.config_yaml:
+    if options.stunnel and (options.config_path or options.config_yaml):
+        raise usage.UsageError("--stunnel stands instead of --config-path and --config-yaml")
+    if not options.config_path and not options.config_yaml and not options.stunnel:
         raise usage.UsageError("one of --config-path (-c) and --config-yaml must be given")

@@ -9,6 +9,7 @@ group meshd.filters.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,20 @@ class ConfigError(Exception):
         return ConfigError(self.message, *path, *self.path)
 
 
+def named_object(name: str) -> Any:
+    """Import what "package.module:object.attribute" names; raise ConfigError."""
+    module, _, path = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:
+        raise ConfigError(f"cannot import {module}: {type(error).__name__}: {error}") from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ConfigError(f"{module} has no {path}")
+        found = getattr(found, part)
+    return found
+
+
 @implementer(IPlugin, IListenerFilterFactory)
 @dataclass(frozen=True, eq=False)
 class ListenerFilterPlugin:
@@ -76,3 +91,5 @@ class TransportSocketPlugin:
     config: type[Any]
     configure: Callable[[Any, IFactoryContext], Sequence[Callable[[], INetworkFilter]]]
     serves: tuple[str, ...]
+    #: downstream or upstream, if it is for one side only; another of the same name may be for the other.
+    side: str = ""

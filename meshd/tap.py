@@ -103,6 +103,8 @@ def makeService(command_line: CommandLine) -> IService:
         sys.exit(check(options))
     twistd = command_line.parent or {}
     foreground = bool(twistd.get("nodaemon"))
+    if options.stunnel:
+        return _stunnel(options, reactor, foreground)
     logfile = twistd.get("logfile") or ("-" if foreground else "twistd.log")
     own = _log(options, logfile)
     try:
@@ -112,6 +114,20 @@ def makeService(command_line: CommandLine) -> IService:
         sys.exit(1)
     other = twistd.get("logger") or twistd.get("syslog")
     application = Application(options, None if other else own.observer, foreground)
+    service.setServiceParent(application)
+    return application
+
+
+def _stunnel(options: Values, reactor: Any, foreground: bool) -> IService:
+    """
+    Return the service for --stunnel.
+
+    What the file says of daemon, pid file, root directory and user is twistd's here.
+    """
+    from meshd.stunnel.twistd import make
+
+    service, observer = make(options.stunnel, reactor, foreground)
+    application = Application(options, observer, foreground)
     service.setServiceParent(application)
     return application
 
@@ -131,7 +147,11 @@ def check(options: Values) -> int:
     except BadConfig as error:
         _print_problems(error)
         return 1
-    for warning in service.server.document.warnings:
+    warnings = service.server.document.warnings
+    if warnings and options.strict:
+        _print_problems(BadConfig(warnings))
+        return 1
+    for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
     sys.stdout.write(f"configuration '{options.config_path}' OK\n")
     return 0

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from meshd.filter import NOTHING, Flow, NetworkFilter, TerminalFilter, link
+from meshd.filter import NOTHING, Flow, NetworkFilter, TerminalFilter, WatchingFilter, link
 from meshd.interfaces import INetworkFilter
 from meshd.testing import FakeClient, FakeNumber
 
@@ -376,6 +376,46 @@ class RefuseTests(SynchronousTestCase):
         client.connectionLost(DONE)
         self.assertEqual(outer.calls, [("lost", DONE)])
         self.assertEqual(last.calls, [("made", None)])
+
+
+class Watches(WatchingFilter):
+    """Notes what it is shown, and how far that had come by then."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bytes, bytes]] = []
+
+    def received(self, data: bytes) -> None:
+        self.seen.append(("received", data, self.inner.received))
+
+    def sent(self, data: bytes) -> None:
+        self.seen.append(("sent", data, self.transport.received))
+
+
+class WatchingTests(SynchronousTestCase):
+    """A filter that only watches."""
+
+    def test_shown(self) -> None:
+        """It sees what comes before it goes on, and what goes to the client after; all passes."""
+        watches = Watches()
+        client = FakeClient(watches)
+        client.dataReceived(b"question")
+        client.upstream.transport.write(b"answer")
+        client.upstream.transport.writeSequence([b"an", b"other"])
+        self.assertEqual(
+            watches.seen,
+            [
+                ("received", b"question", b""),
+                ("sent", b"answer", b"answer"),
+                ("sent", b"another", b"answeranother"),
+            ],
+        )
+        self.assertEqual((client.upstream.received, client.received), (b"question", b"answeranother"))
+
+    def test_nothing_to_do(self) -> None:
+        """By itself it does nothing."""
+        client = FakeClient(WatchingFilter())
+        client.send(b"question")
+        self.assertEqual(client.upstream.received, b"question")
 
 
 class FlowTests(SynchronousTestCase):

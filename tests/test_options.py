@@ -36,17 +36,23 @@ class ReadTests(SynchronousTestCase):
         values = {"mode": "validate", "log_level": "error", "drain_strategy": "immediate"}
         values |= {"component_log_level": "a:debug,b:off", "stats_tag": "a:b", "restart_epoch": "0"}
         arguments = []
-        for each in fields(Options):
+        given = [each for each in fields(Options) if each.name != "stunnel"]  # stands instead of others
+        for each in given:
             name = "--" + each.name.replace("_", "-")
             arguments.append(
                 name if each.metadata["read"] is None else f"{name}={values.get(each.name, '7')}"
             )
         options = read_options(arguments)
-        self.assertEqual(set(options.given()), {each.name for each in fields(Options)} - {"restart_epoch"})
+        self.assertEqual(set(options.given()), {each.name for each in given} - {"restart_epoch"})
         self.assertEqual(options.component_log_level, (("a", "debug"), ("b", "off")))
         self.assertEqual((options.base_id, options.service_zone), (7, "7"))
         self.assertIs(options.allow_unserved, True)
         self.assertIs(options.disable_hot_restart, True)
+
+    def test_stunnel(self) -> None:
+        """A stunnel.conf stands instead of a configuration of Envoy's form."""
+        self.assertEqual(read_options(["--stunnel=x"]).stunnel, "x")
+        self.assertRaises(UsageError, read_options, ["--stunnel=x", "-c", "y"])
 
     def test_warn(self) -> None:
         """warn is another word for warning."""

@@ -4,7 +4,8 @@ Runs any Twisted protocol behind a filter chain: a web site, or one's own.
 factory names what makes the protocols, as "package.module:object": a protocol
 factory, a protocol class, or a callable that is called with args and kwargs
 and returns a factory.  The protocol has a TCP transport as in Twisted, whose
-peer is the client that a PROXY header names, if one did.  A factory that
+peer is the client that a PROXY header names, if one did; behind TLS it is an
+ISSLTransport that knows the client's certificate and ALPN.  A factory that
 returns no protocol closes the connection.
 
 Serves Config, below; Envoy has no such filter.
@@ -12,18 +13,20 @@ Serves Config, below; Envoy has no such filter.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from typing import Any
 
 import attrs
+from OpenSSL import crypto
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
+    INegotiated,
     IProtocol,
     IProtocolFactory,
     IPushProducer,
+    ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory
@@ -32,7 +35,7 @@ from zope.interface import implementer
 
 from meshd.filter import TerminalFilter
 from meshd.interfaces import IFactoryContext
-from meshd.plugin import ConfigError, NetworkFilterPlugin
+from meshd.plugin import ConfigError, NetworkFilterPlugin, named_object
 
 
 @attrs.frozen
@@ -81,7 +84,8 @@ class Runner(TerminalFilter):
         self.protocol = protocol
         # Whatever the filters outside do: a protocol that is not told waits for ever.
         self.connection.on_close(lambda: self.connectionLost(Failure(ConnectionLost())))
-        protocol.makeConnection(Transport(self))
+        secure = self.connection.info.tls is not None
+        protocol.makeConnection(SecureTransport(self) if secure else Transport(self))
 
     def dataReceived(self, data: bytes) -> None:
         self.connection.info.bytes_received += len(data)
@@ -179,8 +183,26 @@ class Transport:
             tcp.setTcpKeepAlive(enabled)
 
 
+@implementer(ISSLTransport, INegotiated)
+class SecureTransport(Transport):
+    """The same behind a TLS link."""
+
+    def getPeerCertificate(self) -> Any:
+        """Return the client's certificate, an OpenSSL.crypto.X509; None if it showed none."""
+        peer = self._connection.info.tls.peer
+        return None if peer is None else crypto.X509.from_cryptography(peer.certificate)
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """What ALPN chose, None if it chose nothing."""
+        return self._connection.info.tls.alpn.encode() or None
+
+
 def _make_factory(config: Config) -> Any:
-    found = _find(config.factory)
+    try:
+        found = named_object(config.factory)
+    except ConfigError as error:
+        raise error.under("factory") from None
     if not IProtocolFactory.providedBy(found):
         found = _call(found, config)
     elif config.args or config.kwargs:
@@ -200,20 +222,6 @@ def _call(found: Any, config: Config) -> Any:
         return found(*config.args, **config.kwargs)
     except Exception as error:
         raise ConfigError(f"{config.factory} raised {type(error).__name__}: {error}", "factory") from error
-
-
-def _find(name: str) -> Any:
-    """Import what "package.module:object.attribute" names; raise ConfigError."""
-    module, _, path = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:
-        raise ConfigError(f"cannot import {module}: {type(error).__name__}: {error}", "factory") from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise ConfigError(f"{module} has no {path}", "factory")
-        found = getattr(found, part)
-    return found
 
 
 factory = NetworkFilterPlugin(

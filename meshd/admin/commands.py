@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshd.admin import clusters, control, dump, numbers, pages, state
+from meshd.admin import certs, clusters, control, dump, numbers, pages, state
 from meshd.admin.menu import help_text
 from meshd.admin.query import Answer, Query, Server
 
@@ -16,7 +16,7 @@ def help_page(server: Server, query: Query) -> Answer:
 
 ANSWERS: dict[str, Callable[[Server, Query], Answer]] = {
     "/": pages.home,
-    "/certs": state.certs,
+    "/certs": certs.certs,
     "/clusters": clusters.clusters,
     "/config_dump": dump.config_dump,
     "/contention": state.contention,
@@ -29,6 +29,7 @@ ANSWERS: dict[str, Callable[[Server, Query], Answer]] = {
     "/listeners": clusters.listeners,
     "/logging": control.logging,
     "/memory": state.memory,
+    "/metrics": numbers.prometheus_stats,  # where Prometheus looks if it is not told; Envoy has no such path
     "/quitquitquit": control.quitquitquit,
     "/ready": state.ready,
     "/reopen_logs": control.reopen_logs,

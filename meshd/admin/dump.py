@@ -9,6 +9,7 @@ from envoy.admin.v3.config_dump_pb2 import BootstrapConfigDump, ConfigDump, Secr
 from envoy.admin.v3.config_dump_shared_pb2 import ClustersConfigDump, EndpointsConfigDump, ListenersConfigDump
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from meshd.admin.clusters import address_message, eds_health
 from meshd.admin.mask import redact, trim, trim_resource
@@ -123,8 +124,19 @@ def listeners(server: Server, wanted: _Wanted) -> Any:
 
 
 def secrets(server: Server, wanted: _Wanted) -> Any:
-    """Return the secrets: there are none before TLS."""
-    return SecretsConfigDump()
+    """Return the secrets, static and of SDS; those that never came are warming."""
+    made = SecretsConfigDump()
+    for secret in server.tls.secrets.static.values():
+        if wanted(secret.name):
+            made.static_secrets.add(name=secret.name).secret.Pack(secret)
+    for each in server.tls.secrets.subscriptions:
+        if wanted(each.name):
+            came = each.whole is not None
+            those = made.dynamic_active_secrets if came else made.dynamic_warming_secrets
+            one = those.add(name=each.name, version_info=each.version if came else "uninitialized")
+            one.last_updated.FromMilliseconds(int(each.updated * 1000))
+            one.secret.Pack(each.whole if came else Secret(name=each.name))
+    return made
 
 
 def endpoints(server: Server, wanted: _Wanted) -> Any:

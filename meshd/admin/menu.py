@@ -32,6 +32,14 @@ _USED = Parameter("usedonly", "Only include stats that have been written by syst
 
 _LEVELS = ("", "trace", "debug", "info", "warning", "error", "critical", "off")
 
+_PROMETHEUS = (
+    _USED,
+    Parameter("text_readouts", "Render text_readouts as gauges with the value 0", flag=True),
+    _FILTER,
+    _INVERT,
+    Parameter("histogram_buckets", "Histogram bucket display mode", ("cumulative",)),
+)
+
 MENU = (
     Command("/", "Admin home page"),
     Command("/certs", "print certs on machine"),
@@ -115,6 +123,8 @@ MENU = (
         post=True,
     ),
     Command("/memory", "print current allocation/heap usage"),
+    # Where Prometheus looks if it is not told; Envoy has no such path.
+    Command("/metrics", "print server stats in prometheus format", _PROMETHEUS),
     Command("/quitquitquit", "exit the server", post=True),
     Command("/ready", "print server state, return 200 if LIVE, otherwise return 503"),
     Command("/reopen_logs", "reopen access logs", post=True),
@@ -147,17 +157,7 @@ MENU = (
             ),
         ),
     ),
-    Command(
-        "/stats/prometheus",
-        "print server stats in prometheus format",
-        (
-            _USED,
-            Parameter("text_readouts", "Render text_readouts as gauges with the value 0", flag=True),
-            _FILTER,
-            _INVERT,
-            Parameter("histogram_buckets", "Histogram bucket display mode", ("cumulative",)),
-        ),
-    ),
+    Command("/stats/prometheus", "print server stats in prometheus format", _PROMETHEUS),
 )
 
 BY_PATH = {command.path: command for command in MENU}

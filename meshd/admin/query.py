@@ -55,8 +55,16 @@ class Server(Protocol):
         """The listeners by name."""
 
     @property
+    def pages(self) -> Mapping[str, Callable[[], str]]:
+        """Pages of plain text that plugins add, by path."""
+
+    @property
     def plugins(self) -> Any:
         """The meshd.discover.Plugins."""
+
+    @property
+    def tls(self) -> Any:
+        """The meshd.tls.shared.Shared."""
 
     @property
     def levels(self) -> Levels:

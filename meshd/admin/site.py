@@ -98,6 +98,9 @@ class AdminResource(Resource):
         """Return the answer to request; raises BadRequest, and whatever the command raises."""
         command = BY_PATH.get(_path(request))
         if command is None:
+            page = self._server.pages.get(_path(request))
+            if page is not None:
+                return Answer(page())
             return Answer(f"invalid path. {help_text()}", 404)
         method = request.method.decode("latin-1")
         if command.post:

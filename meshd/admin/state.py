@@ -1,10 +1,10 @@
-"""The process as a whole: /ready, /server_info, /memory, /init_dump, /certs."""
+"""The process as a whole: /ready, /server_info, /memory, /init_dump."""
 
 from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,8 @@ def node(server: Server) -> Any:
     number.major_number, number.minor_number, number.patch = numbers[:3]
     del made.extensions[:]
     for category, plugins in _extensions(server):
-        for name in sorted(plugins):
-            config = plugins[name].config
+        for name, plugin in sorted({each.name: each for each in plugins}.items()):
+            config = plugin.config
             known = getattr(config, "DESCRIPTOR", None)
             made.extensions.add(
                 name=name, category=category, type_urls=[known.full_name] if known is not None else []
@@ -77,11 +77,15 @@ def node(server: Server) -> Any:
     return made
 
 
-def _extensions(server: Server) -> list[tuple[str, Mapping[str, Any]]]:
+def _extensions(server: Server) -> list[tuple[str, Iterable[Any]]]:
+    def sockets(side: str) -> list[Any]:
+        return [each for each in server.plugins.transport_socket.values() if each.side in ("", side)]
+
     return [
-        ("envoy.filters.listener", server.plugins.listener),
-        ("envoy.filters.network", server.plugins.network),
-        ("envoy.transport_sockets.upstream", server.plugins.transport_socket),
+        ("envoy.filters.listener", server.plugins.listener.values()),
+        ("envoy.filters.network", server.plugins.network.values()),
+        ("envoy.transport_sockets.downstream", sockets("downstream")),
+        ("envoy.transport_sockets.upstream", sockets("upstream")),
     ]
 
 
@@ -152,11 +156,6 @@ def memory_numbers() -> dict[str, int]:
 def memory(server: Server, query: Query) -> Answer:
     """Answer /memory: an envoy.admin.v3.Memory."""
     return as_json(plain(Memory(**memory_numbers()), defaults=True))
-
-
-def certs(server: Server, query: Query) -> Answer:
-    """Answer /certs: no certificate is in use, since there is no TLS yet."""
-    return as_json({"certificates": []})
 
 
 def hot_restart_version(server: Server, query: Query) -> Answer:

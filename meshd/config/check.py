@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import attrs
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from meshd.config.errors import Report, Spot, did_you_mean
 from meshd.config.lenient import check_duration, is_map
 from meshd.config.records import flat
 from meshd.config.rules import broken, rules_of
 from meshd.config.served import CORE, EXTENSIONS, TYPES, VALUES
-from meshd.config.unpack import find, is_message, open_any, type_name, unpack
+from meshd.config.unpack import find, is_message, open_any, packed_type, type_name, unpack
 from meshd.plugin import ConfigError
 
 __all__ = ["Checker", "Where", "unpack"]
@@ -73,6 +75,10 @@ class Checker:
         """Note that a part is wrong, unless it could not be read anyway."""
         if not where.excused:
             self.report.error(where.spot, text, *where.rest, at_key=at_key)
+
+    def warn(self, where: Where, text: str) -> None:
+        """Note that a part is to be warned of."""
+        self.report.warn(where.spot, text, *where.rest)
 
     def message(self, message: Any, where: Where, serves: Serves | None = None, served: bool = True) -> None:
         """
@@ -129,6 +135,9 @@ class Checker:
             if text:
                 self.error(where, text)
         elif name == "google.protobuf.Any":
+            holder: Any = field.containing_type
+            if served and is_map(field) and (holder.full_name, field.name) in TYPES:
+                self._check_type(TYPES[holder.full_name, field.name], value, where)
             inner = open_any(value)
             if inner is not None:
                 self.message(inner, where, serves, served)
@@ -161,8 +170,8 @@ class Checker:
         return True
 
     def _check_type(self, allowed: tuple[str, ...], packed: Any, where: Where) -> None:
-        name = type_name(packed.type_url)
-        if name not in allowed:
+        name = packed_type(packed)
+        if name not in allowed and type_name(packed.type_url) not in allowed:
             near = did_you_mean(name, allowed)
             self._unserved(
                 where.child("@type"), f"meshd does not serve {name or 'an empty typed_config'} here{near}"
@@ -187,10 +196,18 @@ class Checker:
                 if inner is not None:
                     self.message(inner, where.child("typed_config"), tree(plugin.serves))
             else:
-                unpack(self.plugins, kind, message)
+                _, record = unpack(self.plugins, kind, message)
+                self._messages_in(record, where.child("typed_config"))
         except ConfigError as error:
             for each in flat(error):
                 self.error(where.child(*each.path), each.message)
+
+    def _messages_in(self, record: Any, where: Where) -> None:
+        """Check the messages that a record has as attributes."""
+        for attribute in attrs.fields(type(record)):
+            value = getattr(record, attribute.name)
+            if isinstance(value, Message):
+                self.message(value, where.child(attribute.alias))
 
 
 def _is_any(field: FieldDescriptor) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 
+from meshd.config.advice import advise
 from meshd.config.check import Checker, Where
 from meshd.config.errors import BadConfig, Place, Problem, Report, Spot, locate
 from meshd.config.json_text import JsonReader
@@ -80,6 +81,7 @@ def load(
     check_references(bootstrap, plugins, Where(spots), checker.error)
     if report.problems:
         raise BadConfig(report.problems)
+    advise(bootstrap, plugins, Where(spots), checker.warn)
     warnings = BadConfig(report.warnings).problems
     return Document(bootstrap, warnings, spots, report)
 

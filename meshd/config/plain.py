@@ -111,13 +111,18 @@ _TESTS: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-def data_source(message: Any, environ: Mapping[str, str] = os.environ) -> bytes:
+def source_name(message: Any) -> str:
+    """Return what a DataSource is called in messages: its file, or <inline>."""
+    return str(message.filename) if message.WhichOneof("specifier") == "filename" else "<inline>"
+
+
+def data_source(message: Any, environ: Mapping[str, str] = os.environ, watched: bool = False) -> bytes:
     """
     Return the bytes that an envoy.config.core.v3.DataSource names, b"" if it is not set.
 
-    Files are read now, and not watched.  Raise ConfigError.
+    Files are read now, and not watched: watched says that whoever asks sees to it.  Raise ConfigError.
     """
-    if message.HasField("watched_directory"):
+    if message.HasField("watched_directory") and not watched:
         raise ConfigError("meshd does not serve the field watched_directory", "watched_directory")
     kind = message.WhichOneof("specifier")
     if kind == "filename":

@@ -3,7 +3,8 @@ Plain values to attrs classes: the config of filters that have no protobuf messa
 
 The annotations of the class say what each attribute takes: str, int, float,
 bool, datetime.timedelta (a duration such as "0.25s"), Any, Literal, an Enum,
-another attrs class, list, tuple, set and dict of these, and X | None.  Numbers
+another attrs class, a protobuf message class (in the form that Envoy's config has),
+list, tuple, set and dict of these, and X | None.  Numbers
 may be given as strings, as protobuf's JSON has it.  Validators run as attrs
 runs them; what they raise is the error of their attribute.
 """
@@ -11,6 +12,7 @@ runs them; what they raise is the error of their attribute.
 from __future__ import annotations
 
 import enum
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,8 +20,10 @@ from datetime import timedelta
 from typing import Any
 
 import attrs
+from google.protobuf.message import Message
 
-from meshd.config.errors import did_you_mean
+from meshd.config.errors import Report, did_you_mean
+from meshd.config.lenient import read_plain
 from meshd.config.scalars import BadValue, boolean, duration, number, text, whole
 from meshd.plugin import ConfigError
 
@@ -116,6 +120,8 @@ def _of_class(kind: Any, cls: type[Any], args: tuple[Any, ...], value: Any) -> A
         if not isinstance(value, Mapping):
             raise ConfigError(f"expected an object, not {value!r}")
         return read_record(cls, value)
+    if issubclass(cls, Message):
+        return _message(cls, value)
     if issubclass(cls, enum.Enum):
         names: dict[str, Any] = {str(each.value): each for each in cls}
         names.update({each.name: each for each in cls})
@@ -133,6 +139,29 @@ def _of_class(kind: Any, cls: type[Any], args: tuple[Any, ...], value: Any) -> A
         if issubclass(made, cls):
             return made(_items(args[0] if args else Any, value))
     raise ConfigError(f"meshd cannot read a config field of type {kind}")
+
+
+def _message(cls: type[Message], value: Any) -> Message:
+    report = Report()
+    message = cls()
+    read_plain(_whole_numbers(value), message, report)
+    if report.problems:
+        raise BadRecord([ConfigError(each.message, *_parts(each.path)) for each in report.problems])
+    return message
+
+
+def _parts(path: str) -> list[str | int]:
+    """Take a path such as a[0].b["c"] apart."""
+    return [int(part) if part.isdigit() else part for part in re.findall(r'[^.\[\]"]+', path)]
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Return plain values, with the whole numbers that a Struct made floats of as integers."""
+    if isinstance(value, Mapping):
+        return {key: _whole_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _items(kind: Any, value: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 _CORE = "envoy.config.core.v3."
 _LB = "envoy.extensions.load_balancing_policies."
 _CARES = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+_TLS = "envoy.extensions.transport_sockets.tls.v3."
 _LOGGERS = "envoy.extensions.access_loggers."
 
 CORE: dict[str, tuple[str, ...]] = {
@@ -26,7 +27,7 @@ CORE: dict[str, tuple[str, ...]] = {
         "overload_manager",
         "admin",
     ),
-    "envoy.config.bootstrap.v3.Bootstrap.StaticResources": ("listeners", "clusters"),
+    "envoy.config.bootstrap.v3.Bootstrap.StaticResources": ("listeners", "clusters", "secrets"),
     "envoy.config.bootstrap.v3.ClusterManager": ("upstream_bind_config",),
     "envoy.config.bootstrap.v3.Admin": (
         "access_log",
@@ -62,6 +63,7 @@ CORE: dict[str, tuple[str, ...]] = {
         "socket_options",
         "extra_source_addresses",
         "additional_source_addresses",
+        "local_address_selector",
     ),
     "envoy.config.listener.v3.Listener": (
         "name",
@@ -92,6 +94,7 @@ CORE: dict[str, tuple[str, ...]] = {
         "filters",
         "metadata",
         "transport_socket",
+        "transport_socket_connect_timeout",
         "name",
     ),
     "envoy.config.listener.v3.FilterChainMatch": (
@@ -130,11 +133,42 @@ CORE: dict[str, tuple[str, ...]] = {
         "content_type",
         "json_format_options",
     ),
-    f"{_CORE}DataSource": ("filename", "inline_bytes", "inline_string", "environment_variable"),
+    f"{_CORE}DataSource": (
+        "filename",
+        "inline_bytes",
+        "inline_string",
+        "environment_variable",
+        "watched_directory",
+    ),
+    f"{_CORE}ConfigSource": ("path_config_source", "resource_api_version"),
+    f"{_TLS}Secret": ("name", "tls_certificate", "validation_context"),
+    f"{_TLS}TlsCertificate": (
+        "certificate_chain",
+        "private_key",
+        "pkcs12",
+        "password",
+        "ocsp_staple",
+        "watched_directory",
+    ),
+    f"{_TLS}CertificateValidationContext": (
+        "trusted_ca",
+        "system_root_certs",
+        "watched_directory",
+        "verify_certificate_spki",
+        "verify_certificate_hash",
+        "match_typed_subject_alt_names",
+        "match_subject_alt_names",
+        "crl",
+        "allow_expired_certificate",
+        "trust_chain_verification",
+        "only_verify_leaf_cert_crl",
+        "max_verify_depth",
+    ),
     "envoy.config.cluster.v3.Cluster": (
         "name",
         "alt_stat_name",
         "type",
+        "cluster_type",
         "connect_timeout",
         "per_connection_buffer_limit_bytes",
         "lb_policy",
@@ -157,6 +191,12 @@ CORE: dict[str, tuple[str, ...]] = {
         "transport_socket",
         "metadata",
         "load_balancing_policy",
+        "typed_extension_protocol_options",
+    ),
+    "envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions": (
+        "auth_password",
+        "auth_username",
+        "credentials",
     ),
     "envoy.config.cluster.v3.Cluster.CommonLbConfig": (
         "healthy_panic_threshold",
@@ -223,6 +263,7 @@ VALUES: dict[tuple[str, str], tuple[str, ...]] = {
         "RING_HASH",
         "RANDOM",
         "MAGLEV",
+        "CLUSTER_PROVIDED",
     ),
     (f"{_CORE}SocketAddress", "protocol"): ("TCP",),
 }
@@ -234,6 +275,15 @@ TYPES: dict[tuple[str, str], tuple[str, ...]] = {
         f"{_LOGGERS}stream.v3.StderrAccessLog",
     ),
     ("envoy.config.cluster.v3.Cluster", "typed_dns_resolver_config"): (_CARES,),
+    ("envoy.config.cluster.v3.Cluster", "typed_extension_protocol_options"): (
+        "envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions",
+    ),
+    ("envoy.config.cluster.v3.Cluster.CustomClusterType", "typed_config"): (
+        "envoy.extensions.clusters.redis.v3.RedisClusterConfig",
+        "meshd.clusters.named_target",
+        "meshd.clusters.exec",
+    ),
+    (f"{_CORE}BindConfig", "local_address_selector"): ("meshd.local_address_selectors.client",),
     ("envoy.config.overload.v3.ResourceMonitor", "typed_config"): (
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
     ),
@@ -243,6 +293,7 @@ TYPES: dict[tuple[str, str], tuple[str, ...]] = {
         f"{_LB}random.v3.Random",
         f"{_LB}ring_hash.v3.RingHash",
         f"{_LB}maglev.v3.Maglev",
+        "meshd.load_balancing_policies.failover",
     ),
 }
 

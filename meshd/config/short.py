@@ -61,7 +61,7 @@ class Expander:
             f"{_LISTENER}FilterChain": spellings.filter_chain,
             f"{_LISTENER}Listener": spellings.listener,
             "envoy.config.accesslog.v3.AccessLog": spellings.access_log,
-            "envoy.config.cluster.v3.Cluster": spellings.cluster,
+            "envoy.config.cluster.v3.Cluster": partial(spellings.cluster, plugins=plugins),
             "envoy.config.bootstrap.v3.Admin": _admin,
         }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from meshd.config.errors import Place, did_you_mean
 from meshd.config.nodes import Node, plain
-from meshd.config.unpack import KINDS, is_message, plugin_type
+from meshd.config.unpack import UPSTREAM_SOCKET, is_message, kind_text, plugin_type
 
 _LOGGERS = "type.googleapis.com/envoy.extensions.access_loggers."
 _TYPED_STRUCT = "type.googleapis.com/xds.type.v3.TypedStruct"
@@ -125,7 +125,7 @@ def extension(node: Node, kind: str, plugins: Any) -> Node:
         key_place = node.key_place(name)
     elif isinstance(node.value, dict) and not node.value.keys() & _V3_EXTENSION and node.value:
         raise BadSpelling(
-            f"expected one {KINDS[kind]}, not {len(node.value)}: begin each with '- '", node.place
+            f"expected one {kind_text(kind)}, not {len(node.value)}: begin each with '- '", node.place
         )
     else:
         return node
@@ -157,12 +157,12 @@ def _config(plugin: Any, config: Node, key_place: Place) -> Node:
 
 
 def _unknown(name: str, kind: str, plugins: Any) -> str:
-    known = getattr(plugins, kind)
+    known = {each.name: each for each in plugins.of_kind(kind).values()}
     last = {each.rpartition(".")[2]: None for each in known}
     ends = [each for each in known if each.rpartition(".")[2] == name]
     if len(ends) > 1:
         return f"{name!r} may be {' or '.join(ends)}: give the full name"
-    text = f"meshd has no {KINDS[kind]} {name!r}{did_you_mean(name, [*last, *known])}"
+    text = f"meshd has no {kind_text(kind)} {name!r}{did_you_mean(name, [*last, *known])}"
     failed = ", ".join(f"{module} ({why})" for module, why in plugins.failed)
     return f"{text}; these plugins failed to import: {failed}" if failed else text
 
@@ -271,10 +271,13 @@ def renamed(node: Node, short: str, long: str) -> Node:
 # Clusters.
 
 
-def cluster(node: Node) -> Node:
+def cluster(node: Node, plugins: Any) -> Node:
     """A Cluster: its hosts, or an object with hosts, in place of load_assignment."""
     if isinstance(node.value, (list, str)):
         node = made(node.place, hosts=node)
+    if isinstance(node.value, dict) and "transport_socket" in node.value:
+        socket = extension(node.value["transport_socket"], UPSTREAM_SOCKET, plugins)
+        node = with_fields(node, transport_socket=socket)
     if not isinstance(node.value, dict) or "hosts" not in node.value:
         return node
     hosts = node.value["hosts"]

@@ -20,7 +20,18 @@ from meshd.config.records import read_record
 from meshd.config.types import TYPED_STRUCTS, message_class
 from meshd.plugin import ConfigError
 
-KINDS = {"network": "network filter", "listener": "listener filter", "transport_socket": "transport socket"}
+KINDS = {
+    "network": "network filter",
+    "listener": "listener filter",
+    "transport_socket": "transport socket",
+}
+#: Where a name alone says which transport socket is meant: that it is for a cluster (meshd.discover).
+UPSTREAM_SOCKET = "upstream_transport_socket"
+
+
+def kind_text(kind: str) -> str:
+    """Return what messages call a kind of plugin."""
+    return KINDS["transport_socket" if kind == UPSTREAM_SOCKET else kind]
 
 
 def type_name(url: str) -> str:
@@ -54,7 +65,11 @@ def open_any(packed: Any) -> Message | None:
 
 def meant_type(extension: Any) -> str:
     """Return the type that typed_config is of, also where it is a TypedStruct; empty if there is none."""
-    packed = extension.typed_config
+    return packed_type(extension.typed_config)
+
+
+def packed_type(packed: Any) -> str:
+    """Return the type that an Any is of, also where that is a TypedStruct; empty if there is none."""
     name = type_name(packed.type_url)
     if name not in TYPED_STRUCTS:
         return name
@@ -76,7 +91,7 @@ def find(plugins: Any, kind: str, extension: Any) -> Any:
     plugin = plugins.by_type(kind, wanted) if wanted else plugins.by_name(kind, extension.name)
     if plugin is not None:
         return plugin
-    known = getattr(plugins, kind)
+    known = plugins.of_kind(kind)
     if wanted:
         names = [plugin_type(each) for each in known.values()]
         raise ConfigError(_not_found(plugins, kind, wanted, names), "typed_config", "@type")
@@ -94,7 +109,7 @@ def is_message(config: Any) -> bool:
 
 
 def _not_found(plugins: Any, kind: str, name: str, names: list[str]) -> str:
-    text = f"meshd has no {KINDS[kind]} {name!r}{did_you_mean(name, names)}"
+    text = f"meshd has no {kind_text(kind)} {name!r}{did_you_mean(name, names)}"
     if plugins.failed:
         text += "; these plugins failed to import: " + ", ".join(
             f"{module} ({why})" for module, why in plugins.failed
@@ -122,6 +137,21 @@ def unpack(plugins: Any, kind: str, extension: Any) -> tuple[Any, Any]:
         return plugin, read_record(plugin.config, _struct(packed))
     except ConfigError as error:
         raise error.under("typed_config") from None
+
+
+def open_record(packed: Any, name: str, cls: type[Any]) -> Any:
+    """Return what the TypedStruct of type name in an Any says, as an instance of the attrs class cls."""
+    extension = _Extension(packed)
+    if meant_type(extension) != name:
+        raise ConfigError(f"meshd serves {name} here, not {meant_type(extension) or 'nothing'}", "@type")
+    return read_record(cls, _struct(packed))
+
+
+class _Extension:
+    """An Any as a typed_config."""
+
+    def __init__(self, packed: Any) -> None:
+        self.typed_config = packed
 
 
 def _struct(packed: Any) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from meshd.filter import NOTHING, Flow, NetworkFilter
+from meshd.filter import NOTHING, Flow, NetworkFilter, WatchingFilter
 from meshd.interfaces import IAccessLogger, IConnection, IGauge, INetworkFilter
 from meshd.net.reasons import RESET
-from meshd.net.relay import Relay, Relays
+from meshd.net.relay import Relay, Relays, Watch
 from meshd.net.stream import Stream
 from meshd.observe.info import ConnectionInfo, twisted_address
 
@@ -38,6 +38,8 @@ class ConnectionsOwner:
     access_loggers: Sequence[IAccessLogger] = ()
     #: Counts connections that an exception out of a filter closed.
     filter_errors: Any
+    #: Counts those whose transport socket (TLS) took too long.
+    handshake_timeouts: Any
 
     def connection_closed(self, connection: Connection) -> None:
         """Forget a connection, whose info is complete."""
@@ -50,6 +52,10 @@ class Connection(NetworkFilter):
     _closers: list[Callable[[], object]] | None = None
     _relays: tuple[Relay, ...] = ()
     over = False
+    #: The TLS link, once it makes other bytes of what goes over the wire.
+    encrypted: Any = None
+    #: The starttls link, if there is one (meshd.tls.link.StartTLSLink).
+    secure_transport: Any = None
 
     def __init__(self, stream: Stream, info: ConnectionInfo, owner: ConnectionsOwner) -> None:
         self.connection: Any = self
@@ -101,8 +107,10 @@ class Connection(NetworkFilter):
         if reason is RESET:
             info.detected_close_type = "RemoteReset"
         self._tell(self.inner.connectionLost, reason)
-        if not info.bytes_received and not info.bytes_sent:  # unless the last filter counted payload
-            info.bytes_received, info.bytes_sent = stream.bytes_read, stream.bytes_written
+        counted = info.bytes_received or info.bytes_sent
+        if not counted and self.encrypted is None:
+            # Nobody counted payload, and what went over the wire is that.
+            info.bytes_received, info.bytes_sent = info.wire_bytes_received, stream.bytes_written
         self._finish()
 
     def _finish(self) -> None:
@@ -110,6 +118,8 @@ class Connection(NetworkFilter):
         if self._closers is not None:
             for callback in self._closers:
                 self._tell(callback)
+        if info.witness is not None:
+            self._tell(info.witness.over, info)
         for logger in self.owner.access_loggers:
             info.log_type = "NotSet"
             self._tell(logger.log, info)
@@ -128,6 +138,7 @@ class Connection(NetworkFilter):
         link: Any = self.inner
         self.inner = NOTHING
         self.connection = None
+        self.secure_transport = self.encrypted = None
         self._closers = None
         while link is not NOTHING and link is not None:
             inner = getattr(link, "inner", None)
@@ -175,6 +186,15 @@ class Connection(NetworkFilter):
         self.info.detected_close_type = "LocalReset"
         self.stream.abortConnection()
 
+    def start_secure_transport(self, early: bytes = b"") -> bool:
+        """Begin TLS, where the transport socket is starttls; whether it could."""
+        return self.secure_transport is not None and self.secure_transport.start(early)
+
+    def on_secured(self, callback: Callable[[], object]) -> None:
+        """Call back once, when the handshake that start_secure_transport began is done."""
+        if self.secure_transport is not None:
+            self.secure_transport.when_secured(callback)
+
     def count_buffered(self, gauge: IGauge) -> None:
         """Let gauge know how many bytes wait to be sent to the client."""
         self.stream.buffered = gauge
@@ -189,12 +209,14 @@ class Connection(NetworkFilter):
 
     def close_now(self) -> None:
         """End it at once, with a FIN, dropping what waits to be sent."""
+        if self.encrypted is not None and not self.stream.waiting:  # after half a record it would be noise
+            self.encrypted.farewell()
         self.stream.close_now()
 
     @property
     def logged(self) -> bool:
         """Whether anybody will log it, so that details are worth finding out."""
-        return bool(self.owner.access_loggers)
+        return bool(self.owner.access_loggers) or self.info.witness is not None
 
     @property
     def last_active(self) -> float:
@@ -205,13 +227,29 @@ class Connection(NetworkFilter):
         """
         Let bytes go straight between the client and upstream, if nothing looks at them.
 
-        That is so when terminal, which asks, is the only link left, and the
-        upstream side has none.  Ends and errors are told as before.
+        That is so when terminal, which asks, is the only link left but for TLS and
+        for those that only watch, and the same holds of the upstream side.  Ends
+        and errors are told as before.
         """
-        other = upstream.stream
-        if self.inner is not terminal or other is None or self.over:
+        if self.over:
             return False
-        self._relays = self.owner.relays.join(self.stream, other, received, sent)
+        link: Any = self.inner
+        secure: Any = None
+        if link is not terminal and not isinstance(link, WatchingFilter) and hasattr(link, "join"):
+            secure, link = link, link.inner
+        watchers = _watchers(link, terminal)
+        secured: Any = upstream.secured
+        if watchers is None or (upstream.stream is None and secured is None):
+            return False
+        watch = _show(watchers)
+        relays = self.owner.relays
+        if secure is None and secured is None:
+            self._relays = relays.join(self.stream, upstream.stream, received, sent, watch)
+            return True
+        pair = (secured or secure).join(self.stream, secure, upstream, received, sent, watch)
+        if pair is None:
+            return False
+        self._relays = relays.add(pair)
         return True
 
     def getPeer(self) -> IAddress:
@@ -219,6 +257,39 @@ class Connection(NetworkFilter):
 
     def getHost(self) -> IAddress:
         return twisted_address(self.info.local)
+
+
+def _watchers(link: Any, terminal: INetworkFilter) -> list[WatchingFilter] | None:
+    """Return the links from link on and before terminal; None unless all of them only watch."""
+    found: list[WatchingFilter] = []
+    while link is not terminal:
+        if not isinstance(link, WatchingFilter) or not link.watching:
+            return None
+        found.append(link)
+        link = link.inner
+    return found
+
+
+def _show(watchers: list[WatchingFilter]) -> Watch | None:
+    """Return what shows bytes to each of them, those that come and those that go; None if there are none."""
+    if not watchers:
+        return None
+    if len(watchers) == 1:
+        return watchers[0].received, watchers[0].sent
+    return (
+        _in_turn([each.received for each in watchers]),
+        _in_turn([each.sent for each in reversed(watchers)]),
+    )
+
+
+def _in_turn(watchers: list[Callable[[bytes], object]]) -> Callable[[bytes], None]:
+    """Return what shows bytes to each of them."""
+
+    def show(data: bytes) -> None:
+        for watch in watchers:
+            watch(data)
+
+    return show
 
 
 def _culprit(failure: Failure) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from typing import Any
 
 from meshd.interfaces import SocketAddress
@@ -15,6 +16,8 @@ from meshd.observe.info import twisted_address
 
 #: How an IPv6 socket writes the address of an IPv4 peer.
 _MAPPED = "::ffff:"
+#: Linux' netfilter: where a connection that was redirected was going to (the same number for IPv4 and IPv6).
+SO_ORIGINAL_DST = 80
 
 
 def plain_address(name: Any) -> SocketAddress:
@@ -52,6 +55,20 @@ class SocketEnd:
             return plain_address(self.sock.getpeername())
         except OSError:
             return ""
+
+    def original_destination(self) -> tuple[str, int]:
+        """
+        Ask the kernel where the peer wanted to go before netfilter redirected it; raise OSError.
+
+        Of a connection that was not redirected that is our own address, where
+        the kernel follows connections at all.
+        """
+        sock = self.sock
+        if sock.family == socket.AF_INET6 and ":" in self.local_address()[0]:
+            data = sock.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28)
+            return socket.inet_ntop(socket.AF_INET6, data[8:24]), struct.unpack_from("!H", data, 2)[0]
+        data = sock.getsockopt(socket.IPPROTO_IP, SO_ORIGINAL_DST, 16)
+        return socket.inet_ntop(socket.AF_INET, data[4:8]), struct.unpack_from("!H", data, 2)[0]
 
     def getHost(self) -> Any:
         return twisted_address(self.local_address())

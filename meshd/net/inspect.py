@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -72,44 +73,96 @@ class Inspection:
         self.timer: Any = None
         self.over = False
         self.received = False
+        self._waiting: Deferred[int] | None = None
 
     def start(self) -> None:
         """Ask the filters; wait if one wants data."""
         self.shared.stats.active.inc()
+        self._go_on()
+
+    def _go_on(self) -> None:
         try:
             passed = self._ask()
         except Exception:
             self.stream.protocol_failed(Failure())
             return
-        if not passed and not self.over and self.shared.timeout:
+        idle = self._waiting is None and self.timer is None
+        if not passed and not self.over and idle and self.shared.timeout:
             self.timer = self.shared.timers.call_later(self.shared.timeout, self._timed_out)
 
     def _ask(self) -> bool:
         """Ask as many filters as the data suffices for; whether it did for all."""
         while self.filters:
+            if self._waiting is not None:
+                return False
             first = self.filters[0]
             try:
                 taken = first.inspect(self.data, self.info)
             except Refused as error:
-                log.debug("{peer} is refused: {error}", peer=self.info.direct_remote, error=error)
-                self._close(error.reset)
+                self._refuse(error)
                 return False
+            if isinstance(taken, Deferred):
+                self._wait(taken)
+                return self.over
             if taken is None:
                 if len(self.data) >= first.limit:
                     self.shared.stats.error.inc()
                     self._close(reset=False)
                 return False
-            self.data = self.data[taken:]
-            self.info.preamble += taken
-            self.filters.pop(0)
+            self._take(taken)
         self._pass()
         return True
+
+    def _take(self, count: int) -> None:
+        """Take off the bytes that were for the first of the filters, which is done."""
+        self.data = self.data[count:]
+        self.info.preamble += count
+        self.filters.pop(0)
+
+    def _refuse(self, error: Refused) -> None:
+        log.debug("{peer} is refused: {error}", peer=self.info.direct_remote, error=error)
+        self._close(error.reset)
+
+    # A filter that takes its time.
+
+    def _wait(self, answer: Deferred[int]) -> None:
+        """Read nothing, and let no time run out, until there is an answer."""
+        self._waiting = answer
+        self._stop_timer()
+        self.stream.pause(self)
+        answer.addCallbacks(self._answered, self._not_answered)
+
+    def _answered(self, taken: int) -> None:
+        self._waiting = None
+        if self.over:
+            return
+        self._take(taken)
+        self._go_on()
+        if self._waiting is None:
+            self.stream.resume(self)
+
+    def _not_answered(self, failure: Failure) -> None:
+        self._waiting = None
+        if self.over:
+            return
+        error = failure.value
+        if isinstance(error, Refused):
+            self._refuse(error)
+        else:
+            self.stream.protocol_failed(failure)
+
+    def _stop_timer(self) -> None:
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _end(self) -> None:
         self.over = True
         self.shared.stats.active.dec()
-        if self.timer is not None:
-            self.timer.cancel()
+        self._stop_timer()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
 
     def _pass(self) -> None:
         self._end()

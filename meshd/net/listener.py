@@ -66,10 +66,10 @@ class ListenerStats:
         #: meshd's own: accepting paused, a filter raised.
         self.accept_paused = scope.counter("downstream_accept_paused")
         self.filter_errors = scope.counter("downstream_filter_exception")
+        self.handshake_timeouts = scope.counter("downstream_cx_transport_socket_connect_timeout")
         self.inspection = InspectionStats(scope)
         for name in (
             "downstream_cx_overload_reject",
-            "downstream_cx_transport_socket_connect_timeout",
             "extension_config_missing",
         ):
             scope.counter(name)
@@ -109,6 +109,8 @@ class ListenerSetup:
 class Listener(ConnectionsOwner):
     """One listener, with its sockets and connections."""
 
+    #: What its connections come from instead of sockets (meshd.net.source).
+    source: Any = None
     #: The message that it was made from, and how statistics call it; for the admin page.
     config: Any = None
     stat_prefix: str = ""
@@ -120,6 +122,7 @@ class Listener(ConnectionsOwner):
         self.timers = timers
         self.stats = setup.stats
         self.filter_errors = setup.stats.filter_errors
+        self.handshake_timeouts = setup.stats.handshake_timeouts
         self.buffer_limit = setup.buffer_limit
         self.relays = setup.relays
         self.access_loggers = setup.access_loggers
@@ -151,9 +154,25 @@ class Listener(ConnectionsOwner):
         """Where it listens: the ports that the kernel chose for 0 included."""
         return self._bound or [address for address, _ in self.setup.addresses]
 
+    def adopt(self, socks: Sequence[socket.socket]) -> None:
+        """Listen on sockets that somebody else has bound, instead of opening any."""
+        self.sockets = list(socks)
+        self._bound = [plain_address(sock.getsockname()) for sock in socks]
+
+    def give_up_sockets(self) -> list[socket.socket]:
+        """Accept no more, and return the sockets, still listening: another listener will adopt them."""
+        given, self.sockets = self.sockets, []
+        if self._accepting:
+            self._accepting = False
+            for sock in given:
+                self.poller.remove(sock.fileno())
+        return given
+
     def start(self) -> None:
         """Accept connections."""
         self._accepting = True
+        if self.source is not None:
+            self.source.start(self)
         # With bind_to_port false there are addresses, and no sockets.
         for sock, address in zip(self.sockets, self.addresses, strict=False):
             self.poller.add_listening(sock.fileno(), self._acceptor(sock, address))
@@ -161,6 +180,8 @@ class Listener(ConnectionsOwner):
     def stop(self) -> None:
         """Accept no more, and close the sockets; the connections that there are go on."""
         if self._accepting:
+            if self.source is not None:
+                self.source.stop()
             self._accepting = False
             for sock in self.sockets:
                 self.poller.remove(sock.fileno())
@@ -173,6 +194,13 @@ class Listener(ConnectionsOwner):
         self.sockets.clear()
 
     # Accepting.
+
+    def take(self, sock: socket.SocketType, remote: Any = "") -> None:
+        """Take a connected socket that was accepted elsewhere; its end is told to source."""
+        before = self._open
+        self._accepted(sock, remote, self.addresses[0])
+        if self._open == before and self.source is not None:
+            self.source.ended()
 
     def _acceptor(self, sock: socket.socket, address: SocketAddress) -> Callable[[int], None]:
         """Return what takes the events of one listening socket."""
@@ -289,7 +317,12 @@ class Listener(ConnectionsOwner):
     def _close_unserved(self, stream: Stream, info: ConnectionInfo) -> None:
         connection = stream.protocol = Connection(stream, info, self)
         self.connections.add(connection)
-        stream.close_now()
+        if stream.bytes_read > info.preamble:
+            # Envoy only peeks: bytes that the kernel still has make it reset the connection.
+            info.preamble = stream.bytes_read
+            stream.abortConnection()
+        else:
+            stream.close_now()
 
     # The end of connections.
 
@@ -303,9 +336,10 @@ class Listener(ConnectionsOwner):
     def _ended(self, info: ConnectionInfo) -> None:
         """Forget a connection that was over before a filter chain served it."""
         info.end = time.time()
-        for logger in self.access_loggers:
+        tell = [] if info.witness is None else [info.witness.over]
+        for call in (*tell, *(logger.log for logger in self.access_loggers)):
             try:
-                logger.log(info)
+                call(info)
             except Exception:
                 self.filter_errors.inc()
                 log.failure("the access log raised")
@@ -314,6 +348,8 @@ class Listener(ConnectionsOwner):
     def _count_open_end(self) -> None:
         self._open -= 1
         self.setup.count.active -= 1
+        if self.source is not None:
+            self.source.ended()
 
     def _count_end(self, info: ConnectionInfo) -> None:
         stats = self.stats

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
+
+from twisted.python.failure import Failure
 
 from meshd.filter import Flow
 from meshd.net.poller import IN, OUT
@@ -30,9 +33,13 @@ SPARE_PIPES = 64
 #: Bytes; more than an unprivileged pipe may have (pipe-max-size) is not asked for.
 PIPE_SIZE = 1 << 20
 
-_buffer = bytearray(READ_SIZE)
-_view = memoryview(_buffer)
+#: What all relays read into: nothing stays in it.
+buffer = bytearray(READ_SIZE)
+view = memoryview(buffer)
 _spare: list[Pipe] = []
+
+#: What is shown the bytes of a connection: those that go there, and those that come back.
+Watch = tuple[Callable[[bytes], object], Callable[[bytes], object]]
 
 
 class Pipe:
@@ -71,9 +78,16 @@ class Relays:
     def __init__(self) -> None:
         self._relays: set[Relay] = set()
 
-    def join(self, one: Stream, other: Stream, there: Flow, back: Flow) -> tuple[Relay, Relay]:
-        """Relay between two streams, both ways."""
-        pair = Relay(one, other, there), Relay(other, one, back)
+    def join(
+        self, one: Stream, other: Stream, there: Flow, back: Flow, watch: Watch | None = None
+    ) -> tuple[Relay, Relay]:
+        """Relay between two streams, both ways; watch is shown what goes there, and what comes back."""
+        if watch is None:
+            return self.add((Relay(one, other, there), Relay(other, one, back)))
+        return self.add((Watched(one, other, there, watch[0]), Watched(other, one, back, watch[1])))
+
+    def add(self, pair: tuple[Relay, Relay]) -> tuple[Relay, Relay]:
+        """Take charge of two relays of one connection; return them."""
         self._relays.update(pair)
         return pair
 
@@ -146,7 +160,7 @@ class Relay:
             source.handle(event)
             return
         try:
-            size = self._recv_into(_buffer, self._read_size)
+            size = self._recv_into(buffer, self._read_size)
         except BlockingIOError:
             return
         except OSError as error:
@@ -159,7 +173,7 @@ class Relay:
         source.last_active = self._poller.now
         self._moved += size
         try:
-            sent = sink.send(_view[:size])
+            sent = sink.send(view[:size])
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -189,7 +203,7 @@ class Relay:
         size = self._read_size
         for _ in range(BUDGET):
             try:
-                got = self._recv_into(_buffer, size)
+                got = self._recv_into(buffer, size)
             except BlockingIOError:
                 source.readable = False
                 return
@@ -215,7 +229,7 @@ class Relay:
         self._source.last_active = self._poller.now
         self._moved += size
         try:
-            sent = self._sink.send(_view[:size])
+            sent = self._sink.send(view[:size])
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -230,7 +244,7 @@ class Relay:
         """Keep what the sink did not take, and read no more until it has."""
         # keep() counts these as written when they are.
         self._sink.bytes_written -= size - sent
-        self._sink.keep(bytes(_view[sent:size]))
+        self._sink.keep(bytes(view[sent:size]))
         self._wait()
 
     def settle(self) -> None:
@@ -363,3 +377,68 @@ class Relay:
                 pipe.close()
             else:
                 _spare.append(pipe)
+
+
+class Watched(Relay):
+    """A direction whose bytes are shown to somebody, once they are sent; they all pass through the buffer."""
+
+    __slots__ = ("_watch",)
+
+    def __init__(self, source: Stream, sink: Stream, flow: Flow, watch: Callable[[bytes], object]) -> None:
+        super().__init__(source, sink, flow)
+        self._watch = watch
+
+    def handle(self, event: int) -> None:
+        """Take an edge of the source's socket: as Relay's, with the bytes shown."""
+        source, sink = self._source, self._sink
+        if (
+            event != READY
+            or source.on_writable is not None
+            or sink.on_writable is not None
+            or source.pausers
+            or source.held
+            or source.disconnecting
+        ):
+            source.handle(event)
+            return
+        try:
+            size = self._recv_into(buffer, self._read_size)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            source.failed(error)
+            return
+        if size >= self._big or not size:
+            source.readable = True
+            self._long_way(size)
+            return
+        source.last_active = self._poller.now
+        self._moved += size
+        try:
+            sent = sink.send(view[:size])
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            sink.failed(error)
+            return
+        # The buffer is everybody's: what is shown, and may be kept, is a copy.
+        data = bytes(view[:size])
+        if sent != size:
+            self._keep(sent, size)
+        try:
+            self._watch(data)
+        except Exception:
+            source.protocol_failed(Failure())
+
+    def _pass_on(self, size: int) -> bool:
+        data = bytes(view[:size])
+        passed = super()._pass_on(size)
+        try:
+            self._watch(data)
+        except Exception:
+            self._source.protocol_failed(Failure())
+            return False
+        return passed and not self._source.disconnecting
+
+    def _is_bulk(self) -> bool:
+        return False

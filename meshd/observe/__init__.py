@@ -9,7 +9,7 @@ readout.py     the statistics as text and JSON; prometheus.py for Prometheus, wi
 access_log.py  the loggers of connections, made of their config; files.py what they write
                to, log_filters.py which connections are logged
 format.py      formats of access logs, made of operators: operators.py those of a
-               connection, foreign_operators.py those of HTTP and TLS, operator.py what
+               connection, tls_operators.py those of TLS, foreign_operators.py those of HTTP, operator.py what
                one is; flags.py, times.py and values.py how things look
 log.py         meshd's own log and its levels; log_format.py how its lines look
 """

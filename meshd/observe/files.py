@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 
-from meshd.interfaces import IScope, ITimer, ITimers
+from zope.interface import implementer
+
+from meshd.interfaces import ILogFile, IScope, ITimer, ITimers
 from meshd.plugin import ConfigError
 
 #: How many characters are gathered before they are written: Envoy's 64 KiB.
@@ -19,6 +21,7 @@ MIN_FLUSH = 64 * 1024
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
+@implementer(ILogFile)
 class LogFile:
     """A file that lines are appended to."""
 

@@ -2,16 +2,11 @@
 Operators whose values a plain TCP connection does not have.
 
 Those that mean something for HTTP only are constants, as Envoy has them for
-TCP, but their parameters are checked.  Those of TLS read the attribute of info
-that has their own name in small letters, or that of info.upstream without the
-``upstream_``, as long as there is such an attribute.
+TCP, but their parameters are checked.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from meshd.observe import times
 from meshd.observe.operator import (
     ALONE,
     FREE,
@@ -20,11 +15,8 @@ from meshd.observe.operator import (
     Maker,
     Operator,
     Table,
-    alone,
     constant,
-    upstream,
 )
-from meshd.observe.values import Getter
 from meshd.plugin import ConfigError
 
 FOREIGN: Table = {}
@@ -87,49 +79,3 @@ FOREIGN["GRPC_STATUS"] = (OPTIONAL, _grpc_status)
 FOREIGN["QUERY_PARAM"] = (NEEDED, lambda parameter, length: constant(None))
 FOREIGN["QUERY_PARAMS"] = (FREE, _choice("QUERY_PARAMS", "ORIG", "DECODED"))
 FOREIGN["PATH"] = (FREE, _choice("PATH", "WQ", "NQ"))
-
-
-# TLS, as it comes.
-
-
-def _attribute(name: str) -> Getter:
-    return lambda info: _listed(getattr(info, name, None))
-
-
-def _listed(found: Any) -> Any:
-    return ",".join(map(str, found)) or None if isinstance(found, (list, tuple)) else found or None
-
-
-for _name in (
-    *("DOWNSTREAM_TLS_SESSION_ID", "DOWNSTREAM_TLS_CIPHER", "DOWNSTREAM_TLS_VERSION"),
-    *(f"DOWNSTREAM_{side}_{kind}_SAN" for side in ("LOCAL", "PEER") for kind in ("URI", "DNS", "IP")),
-    *(f"DOWNSTREAM_{side}_{kind}_SAN" for side in ("LOCAL", "PEER") for kind in ("EMAIL", "OTHERNAME")),
-    *("DOWNSTREAM_LOCAL_SUBJECT", "DOWNSTREAM_PEER_SUBJECT", "DOWNSTREAM_PEER_ISSUER"),
-    *("DOWNSTREAM_PEER_SERIAL", "DOWNSTREAM_PEER_CERT"),
-    *("DOWNSTREAM_PEER_FINGERPRINT_256", "DOWNSTREAM_PEER_FINGERPRINT_1"),
-    *("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256", "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1"),
-    *("DOWNSTREAM_PEER_CHAIN_SERIALS", "TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT"),
-):
-    FOREIGN[_name] = alone(_attribute(_name.lower()))
-for _name in (
-    *("UPSTREAM_SERVER_NAME", "UPSTREAM_TLS_SESSION_ID", "UPSTREAM_TLS_CIPHER", "UPSTREAM_TLS_VERSION"),
-    *(f"UPSTREAM_PEER_{part}" for part in ("URI_SAN", "DNS_SAN", "IP_SAN", "SUBJECT", "ISSUER", "CERT")),
-):
-    FOREIGN[_name] = alone(upstream(_attribute(_name.lower().removeprefix("upstream_"))))
-
-
-def _certificate_time(attribute: str) -> Maker:
-    def make(parameter: str, length: int | None) -> Operator:
-        write = times.time_format(parameter or times.UTC)
-
-        def value(info: Any) -> str | None:
-            at = getattr(info, attribute, None)
-            return None if at is None else write(at)
-
-        return Operator(value)
-
-    return make
-
-
-for _name in ("DOWNSTREAM_PEER_CERT_V_START", "DOWNSTREAM_PEER_CERT_V_END"):
-    FOREIGN[_name] = (OPTIONAL, _certificate_time(_name.lower()))

@@ -86,12 +86,12 @@ class Statistics:
         return [(left, width_of(left), count) for left, count in self.buckets]
 
     def below(self, bounds: Sequence[float]) -> list[int]:
-        """Return how many values are in buckets that end at or below each bound (in order)."""
-        ends = [left + width_of(left) for left, _ in self.buckets]
+        """Return how many values are in buckets that begin at or below each bound (in order)."""
+        lefts = [left for left, _ in self.buckets]
         sums = [0]
         for _, count in self.buckets:
             sums.append(sums[-1] + count)
-        return [sums[bisect_right(ends, bound)] for bound in bounds]
+        return [sums[bisect_right(lefts, bound)] for bound in bounds]
 
 
 @implementer(IHistogram)
@@ -112,15 +112,15 @@ class Histogram:
         self.interval: dict[int, int] = {}
         self.cumulative: dict[int, int] = {}
 
-    def record(self, value: float) -> None:
-        """Count one value, without its fraction; less than 0 is 0, since Envoy's are unsigned."""
+    def record(self, value: float, count: int = 1) -> None:
+        """Count a value, without its fraction; less than 0 is 0, since Envoy's are unsigned."""
         bucket = int(value)
         if bucket >= 100:
             # Most are milliseconds of less than a second: no need to look for the power of ten.
             bucket -= bucket % (10 if bucket < 1000 else _STEPS[bisect_right(_POWERS, bucket)])
         elif bucket < 0:
             bucket = 0
-        self._new[bucket] += 1
+        self._new[bucket] += count
 
     @property
     def used(self) -> bool:

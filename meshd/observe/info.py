@@ -14,9 +14,9 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
-from meshd.interfaces import ICluster, IConnecting, IHost, IStreamInfo, SocketAddress
+from meshd.interfaces import ConnectError, ICluster, IConnecting, IHost, IStreamInfo, SocketAddress
 
 #: Gives connections, down- and upstream, the numbers that the log knows them by.
 next_id = count(1).__next__
@@ -49,6 +49,30 @@ class _TurnedAway:
         self.host = host
 
 
+class IWitness(Interface):
+    """
+    Is told of what happens to one connection beside its bytes.
+
+    A listener filter puts it into the info.  It may be told of several attempts,
+    each of which either fails or connects, and then is made or fails after all.
+    """
+
+    def attempt(connecting: Any) -> None:
+        """A connection to a host was begun (IConnecting)."""
+
+    def connected(connecting: Any) -> None:
+        """The socket is connected; the transport socket has still to begin."""
+
+    def made(connecting: Any) -> None:
+        """The upstream connection stands, transport socket and all."""
+
+    def failed(connecting: Any, error: ConnectError) -> None:
+        """The attempt came to nothing; connecting.errno says why, where the kernel did."""
+
+    def over(info: IStreamInfo) -> None:
+        """The downstream connection is over, and info complete; it is logged after this."""
+
+
 class UpstreamInfo:
     """The upstream side of a connection: the host that was tried last, and how it went."""
 
@@ -67,6 +91,8 @@ class UpstreamInfo:
     connect_start: float | None = None
     connected: float | None = None
     transport_failure_reason: str = ""
+    #: meshd.tls.facts.TlsFacts of the connection to the host.
+    tls: Any = None
     #: Normal, LocalReset or RemoteReset.
     detected_close_type: str = "Normal"
     local_close_reason: str = ""
@@ -129,6 +155,9 @@ class ConnectionInfo:
     server_name: str = ""
     transport_protocol: str = ""
     application_protocols: Sequence[str] = ()
+    #: The fingerprints of the TLS client, if they were wanted.
+    ja3: str = ""
+    ja4: str = ""
     filter_chain_name: str = ""
     #: The metadata messages of the listener and of the filter chain.
     listener_metadata: Any = None
@@ -143,11 +172,16 @@ class ConnectionInfo:
     #: Bytes that listener filters took off the beginning; the log does not count them.
     preamble: int = 0
     upstream: UpstreamInfo | None = None
+    #: Who is told of what happens to the connection beside its bytes.
+    witness: IWitness | None = None
     #: Which filter chain matched: none if the listener closed it before.
     response_code_details: str = ""
     termination_details: str = ""
     local_close_reason: str = ""
     transport_failure_reason: str = ""
+    #: meshd.tls.facts.TlsFacts of the client's side, and meshd.tls.openssl.TLSError if that failed.
+    tls: Any = None
+    tls_error: Any = None
     #: Normal, LocalReset or RemoteReset.
     detected_close_type: str = "Normal"
     #: NotSet, TcpUpstreamConnected, TcpPeriodic or TcpConnectionEnd.

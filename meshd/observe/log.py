@@ -38,7 +38,7 @@ _WORTH = {
 
 #: What can be named on the command line and the admin page, from the start.
 COMPONENTS = (
-    *("admin", "config", "filters", "http", "main", "net", "observe", "policy", "process", "upstream"),
+    *("admin", "config", "filters", "http", "main", "net", "observe", "policy", "process", "tls", "upstream"),
     *("xds", "twisted"),
 )
 

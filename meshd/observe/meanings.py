@@ -19,6 +19,15 @@ _MEANINGS = {
     "listener.downstream_pre_cx_timeout": "Connections that were too slow in listener filters",
     "listener.no_filter_chain_match": "Connections that no filter chain matched",
     "listener.connections_accepted_per_socket_event": "Connections accepted each time the socket was ready",
+    # tls_inspector.*
+    "tls_inspector.tls_found": "Connections that began with a ClientHello",
+    "tls_inspector.tls_not_found": "Connections that did not begin with a ClientHello, or a malformed one",
+    "tls_inspector.sni_found": "ClientHellos with a server name",
+    "tls_inspector.sni_not_found": "ClientHellos without a server name",
+    "tls_inspector.alpn_found": "ClientHellos with application protocols",
+    "tls_inspector.alpn_not_found": "ClientHellos without application protocols",
+    "tls_inspector.client_hello_too_large": "Connections closed for a ClientHello above the limit",
+    "tls_inspector.bytes_processed": "Bytes that were looked at to tell whether it is TLS",
     # tcp.*
     "tcp.downstream_cx_total": "Connections handled by the filter",
     "tcp.downstream_cx_no_route": "Connections without a matching route or cluster",

@@ -3,13 +3,15 @@ The operators of access logs, compiled one by one at configure time.
 
 Each is a function of a connection's info (meshd.observe.info) that returns a
 value: None for what is not known, which is ``-`` in text and null in JSON.  Here
-are those that a TCP connection has; see foreign_operators.py for the others.
+are those that a TCP connection has; see tls_operators.py for those of TLS,
+foreign_operators.py for the others.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -33,6 +35,7 @@ from meshd.observe.operator import (
     constant,
     upstream,
 )
+from meshd.observe.tls_operators import TLS
 from meshd.observe.values import (
     Getter,
     address_host,
@@ -47,7 +50,7 @@ from meshd.observe.values import (
 )
 from meshd.plugin import ConfigError
 
-_TABLE: Table = dict(FOREIGN)
+_TABLE: Table = {**FOREIGN, **TLS}
 
 # Times.
 
@@ -229,6 +232,10 @@ _TABLE["UPSTREAM_CONNECTION_IDS_ATTEMPTED"] = alone(
     upstream(lambda up: None if up.connected is None or not up.id else str(up.id))
 )
 
+# Of a command log of redis_proxy.
+_TABLE["REDIS_COMMAND"] = alone(lambda info: getattr(info, "redis_command", None))
+_TABLE["REDIS_KEY"] = alone(lambda info: getattr(info, "redis_key", None))
+
 _TABLE["CONNECTION_ID"] = alone(lambda info: info.id)
 _TABLE["UNIQUE_ID"] = alone(lambda info: str(uuid.uuid4()))
 _TABLE["FILTER_CHAIN_NAME"] = alone(lambda info: info.filter_chain_name or None)
@@ -247,6 +254,17 @@ def _stream_id(info: Any) -> str:
 _TABLE["STREAM_ID"] = alone(_stream_id)
 
 
+_NO_HOST_NAME = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def _host_name(name: str) -> str:
+    """Return a name as Envoy logs one that strangers chose: each byte that is of no host name is a _."""
+    if not _NO_HOST_NAME.search(name):
+        return name
+    octets = name.encode("utf-8", "surrogateescape").decode("latin-1")
+    return "invalid:" + _NO_HOST_NAME.sub("_", octets)
+
+
 def _server_name(parameter: str, length: int | None) -> Operator:
     where, _, form = parameter.partition(":")
     if where not in ("", "SNI_ONLY", "SNI_FIRST", "HOST_FIRST"):
@@ -258,7 +276,7 @@ def _server_name(parameter: str, length: int | None) -> Operator:
         raise ConfigError(
             f"Invalid REQUESTED_SERVER_NAME option: '{form}', only 'ORIG_OR_HOST'/'HOST'/'ORIG' are allowed"
         )
-    return Operator(lambda info: info.server_name or None)
+    return Operator(lambda info: _host_name(info.server_name) or None)
 
 
 _TABLE["REQUESTED_SERVER_NAME"] = (OPTIONAL, _server_name)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from zope.interface import implementer
 
-from meshd.interfaces import ICounter, IGauge, IScope
+from meshd.interfaces import ICounter, IGauge, IScope, IText
 from meshd.observe.histogram import BOUNDS, Histogram
 from meshd.observe.readout import json, text
 from meshd.observe.tags import Tags, read_bounds, read_tags, read_wanted
@@ -81,6 +81,7 @@ class Gauge:
         self._touched = self.used
 
 
+@implementer(IText)
 class TextReadout:
     """A text, such as the version of a config."""
 

@@ -22,7 +22,7 @@ LOCAL = "%Y-%m-%dT%H:%M:%S.%3f%z"
 _SPEC = re.compile(r"%(?:(\d)f|(f)|(s)|E(?:(\d+|\*)([Sf])|(z)|(T)|(4Y))|(n|t)|(%)|([A-Za-z]))", re.DOTALL)
 
 # What strftime does not know; %% is here so that the s of %%s is not taken for it.
-_OWN = re.compile("%(%|s|:z)")
+_OWN = re.compile("%(%|s|:z|Z)")
 
 # A number of digits in place of what changes within a second; no strftime result has it.
 _MARK = "\1"
@@ -44,6 +44,7 @@ def time_format(text: str, local: bool = False) -> Clock:
     digits = [piece for piece in pieces if isinstance(piece, int)]
     pattern = "".join(piece if isinstance(piece, str) else _MARK for piece in pieces)
     broken_down = time.localtime if local else time.gmtime
+    zone = "" if local else "UTC"  # which strftime calls GMT
     cached_second = -1
     cached: list[str] = []
 
@@ -53,7 +54,7 @@ def time_format(text: str, local: bool = False) -> Clock:
         second, fraction = divmod(nanos, 1_000_000_000)
         if second != cached_second:
             parts = broken_down(second)
-            cached = _strftime(pattern, parts, second).split(_MARK)
+            cached = _strftime(pattern, parts, second, zone).split(_MARK)
             cached_second = second
         if not digits:
             return cached[0]
@@ -93,10 +94,12 @@ def _pieces(text: str) -> list[str | int]:
     return pieces
 
 
-def _strftime(pattern: str, parts: time.struct_time, second: int) -> str:
+def _strftime(pattern: str, parts: time.struct_time, second: int, zone: str) -> str:
     def own(match: re.Match[str]) -> str:
         if match[1] == "s":
             return str(second)
+        if match[1] == "Z":
+            return zone or parts.tm_zone
         if match[1] == ":z":
             offset = time.strftime("%z", parts)
             return f"{offset[:3]}:{offset[3:]}"

@@ -33,7 +33,8 @@ class ServerStats:
         scope.gauge("concurrency").set(1)
         for name in ("hot_restart_epoch", "parent_connections", "stats_recent_lookups", "version"):
             scope.gauge(name)
-        scope.gauge("days_until_first_cert_expiring").set(2**32 - 1)
+        self._first_expiry = scope.gauge("days_until_first_cert_expiring")
+        self._first_staple = scope.gauge("seconds_until_first_ocsp_response_expiring")
         for name in ("debug_assertion_failures", "dropped_stat_flushes", "dynamic_unknown_fields"):
             scope.counter(name)
         for name in ("envoy_bug_failures", "envoy_notifications", "static_unknown_fields", "wip_protos"):
@@ -47,6 +48,9 @@ class ServerStats:
         self._state.set(STATES.index(server.state))
         self._live.set(int(server.state == "LIVE"))
         self._total.set(server.resources.connections)
+        registry = server.tls.registry
+        self._first_expiry.set(registry.days_until_first_expires())
+        self._first_staple.set(registry.seconds_until_first_staple_expires())
         physical = _resident()
         self._allocated.set(physical)
         self._heap.set(physical)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from envoy.extensions.resource_monitors.downstream_connections.v3.downstream_connections_pb2 import (
     DownstreamConnectionsConfig,
 )
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from twisted.logger import Logger
 
 from meshd.config.errors import BadConfig
@@ -29,11 +31,16 @@ from meshd.observe.access_log import LogFiles
 from meshd.observe.stats import Store
 from meshd.plugin import ConfigError
 from meshd.process.numbers import ServerStats
+from meshd.tls.handshakes import Handshakes
+from meshd.tls.registry import Registry
+from meshd.tls.secrets import Secrets
+from meshd.tls.shared import Shared
 from meshd.upstream.bind import Bind, read_bind
 from meshd.upstream.cluster import Cluster, ClusterContext
 from meshd.upstream.connect import Connector
 from meshd.upstream.resolver import Resolver
 from meshd.xds.context import FactoryContext
+from meshd.xds.discovery_file import DiscoveryFiles
 from meshd.xds.listeners import ListenerReader, at
 from meshd.xds.resources import Resources
 
@@ -81,33 +88,72 @@ class Server:
         )
         self.count = ConnectionCount(limit=connection_limit(bootstrap))
         self.connector = Connector(self.poller, self.timers)
-        self._clusters: dict[str, Cluster] = {}
+        files = DiscoveryFiles(self.plugins, os.environ, options.allow_unserved)
+        self.tls = Shared(
+            Handshakes(reactor),
+            secrets=Secrets(partial(files.read, kind=Secret), self.stats),
+            registry=Registry(),
+        )
+        self.resolver = Resolver(reactor)
+        self.relays = Relays()
+        self.stats.on_collect(self.relays.collect)
+        self._default_bind = bind
+        #: What was replaced, while connections of it are left.
+        self._retired: list[Resources] = []
+        self.context, self.resources = self._resources()
+        self.numbers = ServerStats(self)
+
+    def _resources(self) -> tuple[FactoryContext, Resources]:
+        """Return room for clusters and listeners, with none yet, and what their plugins are handed."""
+        clusters: dict[str, Cluster] = {}
         context = FactoryContext(
-            clock=reactor,
-            reactor=reactor,
+            clock=self.reactor,
+            reactor=self.reactor,
             timers=self.timers,
+            soon=self.poller.soon,
             stats=self.stats,
             runtime=self.runtime,
-            clusters=self._clusters,
+            clusters=clusters,
+            resolver=self.resolver,
             plugins=self.plugins,
             log_files=self.log_files,
+            tls=self.tls,
+            draining=lambda: self.state == "DRAINING",
         )
         cluster_context = ClusterContext(
-            clock=reactor,
-            reactor=reactor,
+            clock=self.reactor,
+            reactor=self.reactor,
             timers=self.timers,
             stats=self.stats,
             runtime=self.runtime,
             connector=self.connector,
-            resolver=Resolver(reactor),
-            bind=bind,
+            resolver=self.resolver,
+            bind=self._default_bind,
         )
-        relays = Relays()
-        self.stats.on_collect(relays.collect)
-        reader = ListenerReader(context, self.poller, relays, self.count)
-        self.context = context
-        self.resources = Resources(self._clusters, cluster_context, context, self.poller, reader)
-        self.numbers = ServerStats(self)
+        reader = ListenerReader(context, self.poller, self.relays, self.count)
+        return context, Resources(clusters, cluster_context, context, self.poller, reader)
+
+    def make_resources(self, document: Document) -> tuple[FactoryContext, Resources]:
+        """Return the clusters and listeners of another config; raise BadConfig, with all that is wrong."""
+        context, resources = self._resources()
+        errors = resources.apply(document.bootstrap.static_resources)
+        if errors:
+            raise BadConfig([document.problem(error.message, *error.path) for error in errors])
+        return context, resources
+
+    def retire(self, resources: Resources) -> None:
+        """Let what was replaced look for hosts no more, and remember it while it has connections."""
+        resources.stop()
+        self._retired = [each for each in (*self._retired, resources) if each.connections]
+
+    def all_listeners(self) -> list[Listener]:
+        """Return the listeners, those that were replaced and have connections included."""
+        return [one for each in (self.resources, *self._retired) for one in each.listeners.values()]
+
+    def close_connections(self) -> None:
+        """Close all downstream connections now, and with them the upstream ones."""
+        for each in (self.resources, *self._retired):
+            each.close_connections()
 
     def _runtime(self, errors: list[ConfigError]) -> Runtime:
         bootstrap = self.bootstrap
@@ -139,7 +185,13 @@ class Server:
             return None
 
     def _apply(self) -> None:
-        self._fail(self.resources.apply(self.bootstrap.static_resources))
+        static = self.bootstrap.static_resources
+        try:
+            with at("static_resources", "secrets"):
+                self.tls.secrets.add_static(static.secrets)
+        except ConfigError as error:
+            self._fail([error])
+        self._fail(self.resources.apply(static))
 
     def _fail(self, errors: list[ConfigError]) -> None:
         """Raise BadConfig if there are errors, with their places in the file."""
@@ -157,6 +209,11 @@ class Server:
     def listeners(self) -> Mapping[str, Listener]:
         """The listeners by name."""
         return self.resources.listeners
+
+    @property
+    def pages(self) -> Mapping[str, Callable[[], str]]:
+        """The pages that plugins add, by path."""
+        return self.context.admin_pages
 
     @property
     def flush_interval(self) -> float:

@@ -48,10 +48,11 @@ class WorkerService(Service):
 
     def privilegedStartService(self) -> None:
         """Make the listening sockets, while we may still bind any port."""
-        self._open()
+        self.open()
         super().privilegedStartService()
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Make the listening sockets, once; raise BadConfig if there is one that cannot be had."""
         if self._opened:
             return
         self._opened = True
@@ -65,19 +66,21 @@ class WorkerService(Service):
     def startService(self) -> None:
         """Find the hosts, then accept connections."""
         super().startService()
-        self._open()
+        self.open()
         server = self.server
         for warning in server.document.warnings:
             log.warn("{warning}", warning=warning)
         server.poller.start()
         server.runtime.watch(server.timers)
+        server.tls.secrets.watcher.start(server.timers)
         self.admin.start()
         server.state = "INITIALIZING"
         self._flushing.start(server.flush_interval, now=False)
-        server.reactor.callWhenRunning(self._take_signals)
-        server.resources.start_clusters(self._warm)
+        server.reactor.callWhenRunning(self.take_signals)
+        server.resources.start_clusters(self.warm)
 
-    def _warm(self) -> None:
+    def warm(self) -> None:
+        """All clusters have looked for their hosts: accept connections."""
         server = self.server
         server.resources.start_listeners()
         if server.state == "INITIALIZING":
@@ -91,7 +94,9 @@ class WorkerService(Service):
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 20, 100)
 
-    def _take_signals(self) -> None:
+    def take_signals(self) -> None:
+        """Take the signals over."""
+
         # twistd's own handlers are in place by now; these take their place.
         def later(call: Any) -> Any:
             return lambda number, frame: self.server.reactor.callFromThread(call)
@@ -139,9 +144,10 @@ class WorkerService(Service):
         for looping in (self._flushing, self._draining):
             if looping is not None and looping.running:
                 looping.stop()
+        server.tls.secrets.watcher.stop()
         server.resources.stop_listeners()
         server.resources.stop()
-        server.resources.close_connections()
+        server.close_connections()
         super().stopService()
         done = self.admin.stop()
         # The connections' ends are told, and logged, at the end of a poller's turn.

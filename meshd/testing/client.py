@@ -21,7 +21,7 @@ from meshd.observe.info import ConnectionInfo, twisted_address
 
 #: Who a FakeClient is, and where it connected to, if the test does not say.
 CLIENT: SocketAddress = ("192.0.2.1", 40000)
-SERVER: SocketAddress = ("192.0.2.2", 443)
+SERVER: tuple[str, int] = ("192.0.2.2", 443)
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -38,6 +38,8 @@ class FakeWire:
     """
 
     disconnecting = False
+    #: Where the client wanted to go; what is raised if the kernel cannot tell.
+    original: tuple[str, int] | OSError = SERVER
 
     def __init__(self, peer: SocketAddress = CLIENT, host: SocketAddress = SERVER) -> None:
         self.peer, self.host = peer, host
@@ -93,6 +95,12 @@ class FakeWire:
         """Take more again."""
         if self.producer is not None:
             self.producer.resumeProducing()
+
+    def original_destination(self) -> tuple[str, int]:
+        """Return where the client wanted to go; raise OSError."""
+        if isinstance(self.original, OSError):
+            raise self.original
+        return self.original
 
     def getPeer(self) -> Any:
         return twisted_address(self.peer)
@@ -166,6 +174,10 @@ class FakeClient(NetworkFilter):
         self.last_active = 0.0
         self.buffered: IGauge | None = None
         self._closers: list[Callable[[], object]] = []
+        #: Whether the transport socket is starttls; what came early once TLS was begun.
+        self.starttls = False
+        self.secure_with: bytes | None = None
+        self._secured: list[Callable[[], object]] = []
         link(self, *filters, *(() if terminal else (self.upstream,)))
         self.connectionMade()
 
@@ -193,6 +205,22 @@ class FakeClient(NetworkFilter):
 
     def close_now(self) -> None:
         self.wire.close_now()
+
+    def start_secure_transport(self, early: bytes = b"") -> bool:
+        """Begin TLS if starttls says so: what a test wrote before stays, and secure_with keeps early."""
+        if not self.starttls or self.secure_with is not None:
+            return False
+        self.secure_with = early
+        return True
+
+    def on_secured(self, callback: Callable[[], object]) -> None:
+        self._secured.append(callback)
+
+    def secured(self) -> None:
+        """Let the handshake that start_secure_transport began be done."""
+        callbacks, self._secured = self._secured, []
+        for callback in callbacks:
+            callback()
 
     def count_buffered(self, gauge: IGauge) -> None:
         self.buffered = gauge
@@ -274,7 +302,7 @@ def inspect_all(
     """
     info = ConnectionInfo(CLIENT, SERVER) if info is None else info
     for end in range(len(data) + 1):
-        taken = listener_filter.inspect(data[:end], info)
+        taken: Any = listener_filter.inspect(data[:end], info)
         if taken is not None:
             return taken, info
     return None, info

@@ -7,8 +7,10 @@ what the proxy sent.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -24,12 +26,15 @@ from meshd.interfaces import (
     IStreamInfo,
     IUpstream,
     NoHost,
+    Result,
     SocketAddress,
     UpstreamError,
 )
 from meshd.observe.info import ConnectionInfo
 from meshd.testing.client import CLIENT, SERVER, FakeWire
 from meshd.testing.context import FakeScope
+from meshd.upstream.limits import read_limits
+from meshd.upstream.protocol_options import RedisLogins
 from meshd.upstream.stats import ClusterStats
 
 
@@ -43,7 +48,11 @@ class FakeHost:
         self.healthy = True
         self.weight = 1
         self.active = 0
+        self.results: list[Result] = []
         self.connects: list[FakeConnecting] = []
+
+    def report(self, result: Result) -> None:
+        self.results.append(result)
 
     def connect(self, upstream: Any, cluster: Any = None) -> FakeConnecting:
         """Begin to connect upstream: the test accepts or refuses what is returned."""
@@ -133,29 +142,58 @@ class FakeCluster:
     """
     A cluster that gives its hosts in turn; healthy ones only.
 
-    error, if the test sets it, is raised by connect; hash_keys are those that
-    came with each connect.
+    With hashing, the host is the hash key's, modulo their number.  error, if the
+    test sets it, is raised by connect; hash_keys are those that came with each connect.
     """
 
     def __init__(self, name: str, *hosts: FakeHost) -> None:
         self.name = self.stat_name = name
         self.metadata = None
-        self.stats = ClusterStats(FakeScope().scope(f"cluster.{name}"))
+        self.config = ClusterMessage(name=name)
+        self.redis_logins = RedisLogins()
+        self.hashing = self.redis_slots = self.runs_programs = False
+        scope = FakeScope()
+        self.stats = ClusterStats(scope.scope(f"cluster.{name}"))
+        self.limits, _ = read_limits(self.config.circuit_breakers, scope.scope(f"cluster.{name}"))
+        self._picks = 0
+        self._on_removed: list[Callable[[Sequence[FakeHost]], object]] = []
         self.hosts = list(hosts) or [FakeHost()]
         self.error: Exception | None = None
         self.hash_keys: list[int | None] = []
         self.connects: list[FakeConnecting] = []
 
-    def connect(self, upstream: IUpstream, info: IStreamInfo, hash_key: int | None = None) -> FakeConnecting:
-        if self.error is not None:
-            raise self.error
+    def pick(self, hash_key: int | None = None) -> FakeHost:
         healthy = [host for host in self.hosts if host.healthy]
         if not healthy:
             raise NoHost(self.name)
-        self.hash_keys.append(hash_key)
-        connecting = healthy[len(self.connects) % len(healthy)].connect(upstream, self)
+        turn, self._picks = self._picks, self._picks + 1
+        return healthy[(turn if hash_key is None or not self.hashing else hash_key) % len(healthy)]
+
+    def connect_to(self, host: Any, upstream: IUpstream, info: IStreamInfo) -> FakeConnecting:
+        if self.error is not None:
+            raise self.error
+        connecting: FakeConnecting = host.connect(upstream, self)
         self.connects.append(connecting)
         return connecting
+
+    def connect(self, upstream: IUpstream, info: IStreamInfo, hash_key: int | None = None) -> FakeConnecting:
+        if self.error is not None:
+            raise self.error
+        host = self.pick(hash_key)
+        self.hash_keys.append(hash_key)
+        return self.connect_to(host, upstream, info)
+
+    def host_at(self, address: SocketAddress) -> FakeHost:
+        return next((host for host in self.hosts if host.address == address), None) or FakeHost(address)
+
+    def on_removed(self, callback: Callable[[Sequence[FakeHost]], object]) -> None:
+        self._on_removed.append(callback)
+
+    def remove(self, *hosts: FakeHost) -> None:
+        """Let hosts be members no more, and tell those who asked."""
+        self.hosts = [host for host in self.hosts if host not in hosts]
+        for callback in self._on_removed:
+            callback(hosts)
 
     def endpoint(self, hash_key: int | None = None) -> FakeEndpoint:
         return FakeEndpoint(self, hash_key)

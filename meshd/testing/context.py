@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
@@ -18,13 +19,16 @@ from meshd.interfaces import (
     IFactoryContext,
     IGauge,
     IHistogram,
+    ILogFile,
     INetworkFilter,
     IRuntime,
     IScope,
     IStreamInfo,
+    IText,
     ITimer,
     ITimers,
 )
+from meshd.upstream.resolver import Answer, Family, INameResolver
 
 if TYPE_CHECKING:
     from meshd.testing.cluster import FakeCluster
@@ -54,8 +58,19 @@ class FakeHistogram:
     def __init__(self) -> None:
         self.values: list[float] = []
 
-    def record(self, value: float) -> None:
-        self.values.append(value)
+    def record(self, value: float, count: int = 1) -> None:
+        self.values += [value] * count
+
+
+@implementer(IText)
+class FakeText:
+    """A text readout."""
+
+    def __init__(self) -> None:
+        self.value = ""
+
+    def set(self, value: str) -> None:
+        self.value = value
 
 
 @implementer(IScope)
@@ -64,13 +79,17 @@ class FakeScope:
     Keeps the statistics by their full names.
 
     scope["a.b"] is the value of the counter or gauge a.b, 0 if nobody made it;
-    scope.histograms["a.b"].values is what a histogram was given.
+    scope.histograms["a.b"].values is what a histogram was given, scope.texts["a.b"].value
+    what a text readout tells.
     """
 
     def __init__(self, root: FakeScope | None = None, prefix: str = "") -> None:
         self.prefix = prefix
         self.numbers: dict[str, FakeNumber] = {} if root is None else root.numbers
-        self.histograms: dict[str, FakeHistogram] = {} if root is None else root.histograms
+        self._histograms: dict[str, FakeHistogram] = {} if root is None else root._histograms
+        self.texts: dict[str, FakeText] = {} if root is None else root.texts
+        #: What is called before they are read.
+        self.collectors: list[Callable[[], object]] = [] if root is None else root.collectors
 
     def counter(self, name: str) -> FakeNumber:
         return self.numbers.setdefault(self.prefix + name, FakeNumber())
@@ -79,12 +98,26 @@ class FakeScope:
         return self.counter(name)
 
     def histogram(self, name: str) -> FakeHistogram:
-        return self.histograms.setdefault(self.prefix + name, FakeHistogram())
+        return self._histograms.setdefault(self.prefix + name, FakeHistogram())
+
+    @property
+    def histograms(self) -> dict[str, FakeHistogram]:
+        """The histograms by their full names."""
+        self._collect()
+        return self._histograms
+
+    def _collect(self) -> None:
+        for callback in self.collectors:
+            callback()
+
+    def text(self, name: str) -> FakeText:
+        return self.texts.setdefault(self.prefix + name, FakeText())
 
     def scope(self, prefix: str) -> FakeScope:
         return FakeScope(self, f"{self.prefix}{prefix}.")
 
     def __getitem__(self, name: str) -> int:
+        self._collect()
         number = self.numbers.get(self.prefix + name)
         return number.value if number is not None else 0
 
@@ -139,6 +172,28 @@ class FakeRuntime:
         return self.dice < value / (100, 10_000, 1_000_000)[share.denominator]
 
 
+@implementer(INameResolver)
+class FakeResolver:
+    """Keeps each question until the test answers it; lookups has (name, family, Deferred)."""
+
+    def __init__(self) -> None:
+        self.lookups: list[tuple[str, Family, Deferred[Answer]]] = []
+        self.cancelled: list[str] = []
+
+    def lookup(self, name: str, family: Family) -> Deferred[Answer]:
+        asked: Deferred[Answer] = Deferred(lambda _: self.cancelled.append(name))
+        self.lookups.append((name, family, asked))
+        return asked
+
+    def answer(self, *addresses: str, ttl: int = 0) -> None:
+        """Answer the oldest question."""
+        self.lookups.pop(0)[2].callback((list(addresses), ttl))
+
+    def fail(self, error: Exception) -> None:
+        """Fail the oldest question."""
+        self.lookups.pop(0)[2].errback(error)
+
+
 @implementer(IAccessLogger)
 class FakeAccessLogger:
     """Keeps the info of what was logged, in logged; config is the message it was made of."""
@@ -151,28 +206,63 @@ class FakeAccessLogger:
         self.logged.append(info)
 
 
+@implementer(ILogFile)
+class FakeLogFile:
+    """Keeps the lines that were written, in lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+
 @implementer(IFactoryContext)
 class FakeContext:
     """
     A factory context whose parts can be looked at.
 
+    What is to be called soon is called when the test lets the clock advance, be it by 0.
     clock and reactor are one MemoryReactorClock; loggers are the access loggers
-    that were asked for.  Clusters are given by name or added to clusters.
+    that were asked for, log_files the files by their paths; is_draining is what
+    draining() says.  Clusters are given by name or added to clusters.
     """
 
     def __init__(self, *clusters: FakeCluster) -> None:
         self.clock = self.reactor = MemoryReactorClock()
         self.timers = FakeTimers(self.clock)
+        self.soon: Callable[[Callable[[], object]], object] = lambda callback: self.clock.callLater(
+            0, callback
+        )
         self.stats = FakeScope()
         self.runtime = FakeRuntime()
+        self.resolver = FakeResolver()
         self.clusters: dict[str, FakeCluster] = {each.name: each for each in clusters}
+        self.admin_pages: dict[str, Callable[[], str]] = {}
         self.loggers: list[FakeAccessLogger] = []
+        self.log_files: dict[str, FakeLogFile] = {}
+        self.is_draining = False
         self.transport_links: list[Callable[[], INetworkFilter]] = []
+        #: Of the proxy's own TLS; tests of that set them.
+        self.tls: Any = None
+        self.around: Any = None
 
     def access_loggers(self, configs: Sequence[Any]) -> Sequence[FakeAccessLogger]:
         made = [FakeAccessLogger(each) for each in configs]
         self.loggers += made
         return made
+
+    def log_file(self, path: str) -> FakeLogFile:
+        """Return the file that log_files has by that path."""
+        return self.log_files.setdefault(path, FakeLogFile())
+
+    def on_collect(self, callback: Callable[[], object]) -> None:
+        """Call back before the test reads a statistic."""
+        self.stats.collectors.append(callback)
+
+    def draining(self) -> bool:
+        """Return what the test set is_draining to."""
+        return self.is_draining
 
     def transport_socket(self, config: Any) -> Sequence[Callable[[], INetworkFilter]]:
         """Return the links that the test put into transport_links."""

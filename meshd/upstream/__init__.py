@@ -6,10 +6,15 @@ A ``cluster`` is put together from a ``discovery`` (static, DNS), which makes a
 finds (``dns_config`` says whom it asks); from a ``picker``, which picks by
 ``priorities`` and panic, and then leaves the host to a balancer; from
 ``limits``, its circuit breakers; ``stats``, its numbers; and ``bind``, where its
-connections come from.  The balancers are in ``balancers`` (round robin, least
-request, random; weighted ones take turns by ``edf``), ``ring`` and ``maglev``
-(by the hashes of ``hashing``, passing busy hosts over by ``bounded``); ``policy``
-reads from the config which it is.
+connections come from.  ``clusters`` makes the cluster of a message.  The balancers
+are in ``balancers`` (round robin, least request, random; weighted ones take turns
+by ``edf``), ``ring`` and ``maglev`` (by the hashes of ``hashing``, passing busy hosts
+over by ``bounded``); ``policy`` reads from the config which it is.
+
+A Redis Cluster (``redis_cluster``) has a discovery and a picker of its own:
+``redis_discovery`` asks its nodes (``redis_asking``) for the topology
+(``redis_topology``), and ``redis_slots`` picks by slot.  ``protocol_options`` has
+the password.
 
 Everything that can be decided when the hosts change is decided then, so that
 the usual pick is one call.  ``connect`` makes the connection to the host that

@@ -26,6 +26,7 @@ from meshd.interfaces import (
     IStreamInfo,
     ITimers,
     IUpstream,
+    SocketAddress,
 )
 from meshd.plugin import ConfigError
 from meshd.upstream.bind import Bind, read_bind
@@ -38,6 +39,7 @@ from meshd.upstream.limits import read_limits
 from meshd.upstream.picker import Pick, Picker
 from meshd.upstream.policy import Surroundings, read_balancing
 from meshd.upstream.priorities import Level
+from meshd.upstream.protocol_options import read_redis_logins
 from meshd.upstream.stats import ClusterStats
 
 #: What makes a connection to a host that was picked.
@@ -76,8 +78,14 @@ class Cluster:
     Cluster message.
     """
 
+    #: Whether its host is a program, and not somewhere to connect to.
+    runs_programs = False
     #: Picks a host for a hash key (or None); raises NoHost.  It changes as the hosts do.
     pick: Pick
+    #: Whether hash_key is the slot of a Redis Cluster.
+    redis_slots = False
+    #: Whether the host depends on hash_key.
+    hashing: bool
 
     def __init__(self, config: Any, context: ClusterContext) -> None:
         self.name: str = config.name
@@ -108,11 +116,11 @@ class Cluster:
             self._assignment = read_assignment(config.load_assignment)
         around = Surroundings(scope, self.stats.upstream_rq_active, context.random, context.runtime)
         self._threshold = _read_threshold(config)
-        balancing = read_balancing(config)
-        if balancing.hashing:
-            with within("load_assignment"):
-                check_weights(self._assignment.endpoints)
-        self._picker = Picker(self.name, balancing, self.stats, around, self._panic_threshold)
+        #: How to log on to its hosts, if they are Redis servers.
+        self.redis_logins = read_redis_logins(config)
+        self.redis_auth = self.redis_logins.default
+        self._failover: Any = None
+        self._picker: Any = self._make_picker(around)
         self._discovery = self._find()
         self.refresh()
 
@@ -137,8 +145,19 @@ class Cluster:
         """Call back with the hosts that are gone, each time that some are."""
         self._on_removed.append(callback)
 
+    def connect_to(self, host: Any, upstream: IUpstream, info: IStreamInfo) -> IConnecting:
+        return self._connector(self, host, upstream, info)
+
+    def host_at(self, address: SocketAddress) -> Host:
+        for host in self.hosts:
+            if host.address == address:
+                return host
+        return Host(address)
+
     def connect(self, upstream: IUpstream, info: IStreamInfo, hash_key: int | None = None) -> IConnecting:
-        return self._connector(self, self.pick(hash_key), upstream, info)
+        failover = self._failover
+        host = self.pick(hash_key) if failover is None else failover.next(self.hosts, info, self.name)
+        return self._connector(self, host, upstream, info)
 
     def endpoint(self, hash_key: int | None = None) -> IStreamClientEndpoint:
         return ClusterEndpoint(self, hash_key)
@@ -181,6 +200,16 @@ class Cluster:
         """Return healthy_panic_threshold in per cent; the runtime's value goes first."""
         value = self.context.runtime.get("upstream.healthy_panic_threshold")
         return min(100, int(value) if value and value.isdigit() else self._threshold)
+
+    def _make_picker(self, around: Surroundings) -> Any:
+        """Return what picks among the hosts: a Picker, or what has its pick and update."""
+        balancing = read_balancing(self.config)
+        self.hashing = balancing.hashing
+        self._failover = balancing.failover
+        if balancing.hashing:
+            with within("load_assignment"):
+                check_weights(self._assignment.endpoints)
+        return Picker(self.name, balancing, self.stats, around, self._panic_threshold)
 
     def _find(self) -> IDiscovery:
         """Return what finds the hosts."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from twisted.internet.abstract import isIPv6Address
 from zope.interface import implementer
 
-from meshd.interfaces import IHost, SocketAddress
+from meshd.interfaces import IHost, Result, SocketAddress
 
 Health = Literal["healthy", "degraded", "unhealthy"]
 
@@ -106,6 +106,14 @@ class Host:
     def address(self, address: SocketAddress) -> None:
         self._address = address
         self.text = address_text(address)
+
+    def report(self, result: Result) -> None:
+        if result == "success":
+            self.rq_success += 1
+            return
+        self.rq_error += 1
+        if result == "timeout":
+            self.rq_timeout += 1
 
     @property
     def active(self) -> int:

@@ -63,8 +63,9 @@ class Picker:
             degraded = [self._degraded(priority, state) for priority, state in enumerate(states)]
         self._targets = (healthy, degraded)
         # Envoy's hashing balancers know of no degraded hosts.
-        if not self._balancing.hashing and 100 in self._loads.healthy:
-            self._pick = healthy[self._loads.healthy.index(100)]
+        if 100 in self._loads.healthy:
+            pick = healthy[self._loads.healthy.index(100)]
+            self._pick = self._hashed(pick) if self._balancing.hashing else pick
         else:
             self._pick = self._choose
 
@@ -74,6 +75,15 @@ class Picker:
         priority, degraded = self._loads.choose(hash_key)
         host: Host | None = self._targets[degraded][priority](hash_key)
         return self._nothing() if host is None else host
+
+    def _hashed(self, pick: Pick) -> Pick:
+        """Return pick, which gets a random number where there is no hash."""
+        random, nothing = self._random.getrandbits, self._nothing
+
+        def pick_hashed(hash_key: int | None = None) -> Host:
+            return pick(random(64) if hash_key is None else hash_key) or nothing()
+
+        return pick_hashed
 
     def _nothing(self, hash_key: int | None = None) -> Host:
         self._stats.upstream_cx_none_healthy.value += 1

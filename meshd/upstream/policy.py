@@ -21,11 +21,14 @@ from envoy.extensions.load_balancing_policies.maglev.v3.maglev_pb2 import Maglev
 from envoy.extensions.load_balancing_policies.random.v3.random_pb2 import Random as RandomConfig
 from envoy.extensions.load_balancing_policies.ring_hash.v3.ring_hash_pb2 import RingHash
 from envoy.extensions.load_balancing_policies.round_robin.v3.round_robin_pb2 import RoundRobin as RoundConfig
+from google.protobuf.json_format import MessageToDict
+from xds.type.v3.typed_struct_pb2 import TypedStruct
 
 from meshd.interfaces import IGauge, ILoadBalancer, IRuntime, IScope
 from meshd.plugin import ConfigError
 from meshd.upstream.balancers import LeastRequest, RandomChoice, RoundRobin
 from meshd.upstream.bounded import BoundedLoad
+from meshd.upstream.failover import FAILOVER, Failover
 from meshd.upstream.hashing import murmur2, xxhash64
 from meshd.upstream.maglev import LARGEST, Maglev, MaglevConfig, is_prime
 from meshd.upstream.ring import Ring, RingConfig
@@ -50,6 +53,8 @@ class Balancing:
 
     make: Callable[[Surroundings], ILoadBalancer]
     hashing: bool = False
+    #: What goes through the hosts in order, one for each attempt of a connection, instead.
+    failover: Failover | None = None
 
 
 def read_balancing(cluster: Any) -> Balancing:
@@ -84,6 +89,11 @@ def _extension(name: str, policies: Any) -> Balancing:
     path = ("load_balancing_policy", "policies")
     for index, each in enumerate(policies):
         typed = each.typed_extension_config.typed_config
+        if (struct := _own(typed)) is not None:
+            try:
+                return _failover(struct)
+            except ConfigError as error:
+                raise error.under(*path, index, "typed_extension_config", "typed_config") from None
         for kind, read in _EXTENSIONS:
             if typed.Is(kind.DESCRIPTOR):
                 config = kind()
@@ -98,6 +108,27 @@ def _extension(name: str, policies: Any) -> Balancing:
         f" with names from [{names}]",
         *path,
     )
+
+
+def _own(typed: Any) -> dict[str, Any] | None:
+    """Return the fields of meshd's own policy, failover; None if it is another."""
+    if not typed.Is(TypedStruct.DESCRIPTOR):
+        return None
+    struct = TypedStruct()
+    typed.Unpack(struct)
+    if struct.type_url.rpartition("/")[2] != FAILOVER:
+        return None
+    return dict(MessageToDict(struct.value))
+
+
+def _failover(fields: dict[str, Any]) -> Balancing:
+    for name in fields:
+        if name != "rotate":
+            raise ConfigError(f"no such field: {name}", "value", name)
+    rotate = fields.get("rotate", False)
+    if not isinstance(rotate, bool):
+        raise ConfigError("true or false is needed", "value", "rotate")
+    return Balancing(lambda around: RoundRobin(around.random), failover=Failover(rotate))
 
 
 def _refuse(config: Any, *fields: str) -> None:

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+from google.protobuf import json_format
+
 from meshd.config.check import unpack
+from meshd.config.plain import optional_seconds
+from meshd.config.records import read_record
 from meshd.net.inspect import Inspections
 from meshd.net.listener import (
     ACCEPTS,
@@ -25,9 +30,12 @@ from meshd.net.match import compile_matches
 from meshd.net.poller import Poller
 from meshd.net.relay import Relays
 from meshd.net.sockets import ListenOptions, read_address, read_socket_options
+from meshd.net.source import Descriptors, DescriptorSource, ExecSource, ProgramSource
 from meshd.plugin import ConfigError
-from meshd.xds.context import FactoryContext
+from meshd.xds.context import Around, FactoryContext
 
+#: The metadata of listeners whose connections come from a program, or are there already (meshd.net.source).
+EXEC, INETD = "meshd.exec", "meshd.inetd"
 #: Bytes.
 BUFFER_LIMIT = 1 << 20
 #: Seconds that listener filters have to make up their minds.
@@ -61,14 +69,19 @@ class ListenerReader:
         stats = ListenerStats(self.context.stats.scope(f"listener.{prefix}"))
         with at("access_log"):
             loggers = self.context.access_loggers(config.access_log)
+        around = Around(
+            "downstream",
+            self.context.stats.scope(f"listener.{prefix}"),
+            f"listener {config.name or prefix}",
+        )
         chains = []
         for index, chain in enumerate(config.filter_chains):
             with at("filter_chains", index):
-                chains.append((chain.filter_chain_match, self._chain(chain)))
+                chains.append((chain.filter_chain_match, self._chain(chain, around)))
         default = None
         if config.HasField("default_filter_chain"):
             with at("default_filter_chain"):
-                default = self._chain(config.default_filter_chain)
+                default = self._chain(config.default_filter_chain, around)
         if not chains and default is None:
             raise ConfigError("no filter chains specified")
         with at("filter_chains"):
@@ -91,9 +104,25 @@ class ListenerReader:
             metadata=config.metadata,
         )
         listener = Listener(setup, self.poller, self.context.timers)
+        with at("metadata", "filter_metadata"):
+            listener.source = self._source(config)
         listener.config = config
         listener.stat_prefix = prefix
         return listener
+
+    def _source(self, config: Any) -> ProgramSource | DescriptorSource | None:
+        """Return what the connections come from, if it is not from sockets."""
+        context, metadata = self.context, config.metadata.filter_metadata
+        if EXEC not in metadata and INETD not in metadata:
+            return None
+        if _value(config, "bind_to_port", True):
+            raise ConfigError(f"a listener with {EXEC} or {INETD} has no sockets: bind_to_port must be false")
+        with at(EXEC if EXEC in metadata else INETD):
+            if EXEC in metadata:
+                program = read_record(ExecSource, json_format.MessageToDict(metadata[EXEC]))
+                return ProgramSource(program, context.reactor, context.timers)
+            descriptors = read_record(Descriptors, json_format.MessageToDict(metadata[INETD]))
+            return DescriptorSource(descriptors, context.reactor, lambda: context.reactor.stop())
 
     def _addresses(self, config: Any) -> list[tuple[Any, ListenOptions]]:
         options = read_socket_options(config.socket_options)
@@ -125,9 +154,11 @@ class ListenerReader:
             for address, mode, compatible, chosen in found
         ]
 
-    def _chain(self, config: Any) -> FilterChain:
+    def _chain(self, config: Any, around: Around) -> FilterChain:
+        timeout = optional_seconds(config, "transport_socket_connect_timeout")
+        context = self.context.within(replace(around, timeout=timeout))
         with at("transport_socket"):
-            builders = [*self.context.transport_socket(config.transport_socket)]
+            builders = [*context.transport_socket(config.transport_socket)]
         for index, each in enumerate(config.filters):
             with at("filters", index):
                 builders.append(self._filter("network", each))

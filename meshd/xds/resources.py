@@ -14,7 +14,8 @@ from meshd.net.listener import Listener
 from meshd.net.poller import Poller
 from meshd.plugin import ConfigError
 from meshd.upstream.cluster import Cluster, ClusterContext
-from meshd.xds.context import FactoryContext
+from meshd.upstream.clusters import make_cluster
+from meshd.xds.context import Around, FactoryContext
 from meshd.xds.listeners import ListenerReader
 
 #: An error and the path of the resource that it is in.
@@ -84,9 +85,11 @@ class Resources:
         self._added.inc()
 
     def _add_cluster(self, config: Any) -> None:
-        cluster = Cluster(config, self._cluster_context)
+        cluster = make_cluster(config, self._cluster_context)
         try:
-            cluster.transport = tuple(self.context.transport_socket(config.transport_socket))
+            scope = self.context.stats.scope(f"cluster.{cluster.stat_name}")
+            context = self.context.within(Around("upstream", scope, f"cluster {cluster.name}"))
+            cluster.transport = tuple(context.transport_socket(config.transport_socket))
         except ConfigError as error:
             raise error.under("transport_socket") from None
         self.clusters[cluster.name] = cluster

@@ -20,6 +20,8 @@ from meshd.interfaces import SocketAddress
 from meshd.observe.log import Levels
 from meshd.observe.stats import Store
 from meshd.options import Options
+from meshd.tls.registry import Registry
+from meshd.tls.secrets import Secrets, Unreadable
 from meshd.upstream.host import Host, Locality
 from meshd.upstream.limits import read_limits
 
@@ -104,8 +106,10 @@ class FakeServer:
     state: str = "LIVE"
     started: float = field(default_factory=lambda: time.time() - 5)
     calls: list[Any] = field(default_factory=list)
+    pages: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.tls = SimpleNamespace(secrets=Secrets(self._read_secrets, Store()), registry=Registry())
         if self.runtime is None:
             self.runtime = Runtime(None, Store())
         front, side = self.bootstrap.static_resources.listeners
@@ -121,6 +125,9 @@ class FakeServer:
         ]
         failed = Host(("127.0.0.1", 19914), hostname="localhost", health_flags={"failed_eds_health"})
         self.clusters = {"back": FakeCluster(back, hosts), "dns": FakeCluster(dns, [failed])}
+
+    def _read_secrets(self, path: str) -> Any:
+        raise Unreadable(f"{path}: there is no file")
 
     def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
         self.calls.append(("drain_listeners", graceful, inbound_only, skip_exit))

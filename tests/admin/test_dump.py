@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 from envoy.admin.v3.config_dump_pb2 import ConfigDump
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig, Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from google.protobuf.json_format import ParseDict
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.admin.fakes import FakeServer, Response, get
+from tests.tls.authority import Authority
 
 PREFIX = "type.googleapis.com/envoy.admin.v3."
 
@@ -165,3 +167,39 @@ class ResourceTests(_DumpTests):
         self.assertEqual(
             first["metadata"], {"filter_metadata": {"envoy.lb": {"canary": True, "stage": {"n": 1.0}}}}
         )
+
+
+class SecretTests(_DumpTests):
+    """The secrets."""
+
+    def secrets(self) -> Any:
+        """Return the dump of the secrets."""
+        return next(each for each in self.configs() if each["@type"].endswith("SecretsConfigDump"))
+
+    def test_static(self) -> None:
+        """Those of static_resources are there, without what is secret."""
+        leaf = Authority().issue()
+        message = ParseDict({"name": "a", "tls_certificate": leaf.inline()}, Secret())
+        self.server.tls.secrets.add_static([message])
+        (found,) = self.secrets()["static_secrets"]
+        self.assertEqual(found["name"], "a")
+        certificate = found["secret"]["tls_certificate"]
+        self.assertEqual(certificate["private_key"], {"inline_string": "[redacted]"})
+        self.assertEqual(certificate["certificate_chain"]["inline_string"], leaf.pem.decode())
+        self.assertIn("inline_string", message.tls_certificate.private_key.WhichOneof("specifier"))
+        self.assertNotEqual(message.tls_certificate.private_key.inline_string, "[redacted]")
+
+    def test_dynamic(self) -> None:
+        """Those of SDS are warming until they come, then active with their version."""
+        path = self.mktemp()
+        open(path, "w").close()
+        config = {"name": "b", "sds_config": {"path_config_source": {"path": path}}}
+        self.server.tls.secrets.certificate(ParseDict(config, SdsSecretConfig()))
+        (found,) = self.secrets()["dynamic_warming_secrets"]
+        self.assertEqual((found["name"], found["version_info"]), ("b", "uninitialized"))
+        (subscription,) = self.server.tls.secrets.subscriptions
+        subscription.whole, subscription.version = Secret(name="b"), "7"
+        dump = self.secrets()
+        (found,) = dump["dynamic_active_secrets"]
+        self.assertEqual((found["version_info"], found["secret"]["name"]), ("7", "b"))
+        self.assertNotIn("dynamic_warming_secrets", dump)

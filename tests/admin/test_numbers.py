@@ -53,10 +53,11 @@ class StatsTests(SynchronousTestCase):
         self.assertEqual(stats, [{"name": "cluster.back.upstream_cx_total", "value": 3}])
 
     def test_prometheus(self) -> None:
-        """Both paths give the same for Prometheus."""
+        """All paths give the same for Prometheus; /metrics is where it looks if it is not told."""
         body = self.ask("?format=prometheus&usedonly&filter=cx_total")
         self.assertIn('envoy_cluster_upstream_cx_total{envoy_cluster_name="back"} 3\n', body)
-        self.assertEqual(get(self.server, "/stats/prometheus?usedonly&filter=cx_total").body, body)
+        for path in ("/stats/prometheus", "/metrics"):
+            self.assertEqual(get(self.server, f"{path}?usedonly&filter=cx_total").body, body)
 
     def test_html(self) -> None:
         """As HTML there is a page, with the filter in its field."""

@@ -43,6 +43,11 @@ class AnswerTests(SynchronousTestCase):
             self.assertEqual(answer.status, 404)
             self.assertTrue(answer.body.startswith(f"invalid path. {HELP}"))
 
+    def test_page_of_a_plugin(self) -> None:
+        """A page that a plugin has added is found at its path."""
+        self.server.pages["/mine"] = lambda: "hello\n"
+        self.assertEqual(get(self.server, "/mine").body, "hello\n")
+
     def test_post_required(self) -> None:
         """A command that changes something wants a POST, and does nothing without."""
         for method in ("GET", "PUT", "DELETE"):

@@ -111,10 +111,6 @@ class MemoryTests(SynchronousTestCase):
 class OtherTests(SynchronousTestCase):
     """What there is little of."""
 
-    def test_certs(self) -> None:
-        """No certificate is in use."""
-        self.assertEqual(get(FakeServer(), "/certs").body, '{\n "certificates": []\n}\n')
-
     def test_hot_restart(self) -> None:
         """Hot restart is disabled, as Envoy says it."""
         self.assertEqual(get(FakeServer(), "/hot_restart_version").body, "disabled")

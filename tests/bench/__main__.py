@@ -12,11 +12,14 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import table
+from tests.bench import redis_rows, table, tls_proxies, tls_rows
 from tests.bench.load import download
 from tests.bench.programs import Failed, Program, free_port, raise_file_limit
 from tests.bench.proxies import CANDIDATES, backend_command
 from tests.bench.rows import DIRECT, ROWS, Bench
+
+ALL_ROWS = {**ROWS, **tls_rows.ROWS, **redis_rows.ROWS}
+ALL_CANDIDATES = list(dict.fromkeys([*CANDIDATES, *tls_proxies.CANDIDATES, *redis_rows.CANDIDATES]))
 
 #: Each measurement has another, so that none is short of ports that the last one's connections still hold.
 BACKEND_PORTS = 16
@@ -25,19 +28,19 @@ BACKEND_PORTS = 16
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line; SystemExit with a message if it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measures relays.")
-    parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; all unless given")
+    parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ALL_ROWS)}; all unless given")
     parser.add_argument("--seconds", type=int, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", default=",".join(CANDIDATES), help="candidates, by commas")
+    parser.add_argument("--peers", default=",".join(ALL_CANDIDATES), help="candidates, by commas")
     parser.add_argument("--idle", type=int, default=10000, help="connections of the row idle")
     parser.add_argument("--big", type=int, default=1 << 30, help="bytes of the file of the row bulk")
     parser.add_argument("--cores", default="", help="PROXY,LOAD; the first two that may be used unless given")
     parser.add_argument("--format", choices=("rst", "markdown"), default="rst")
     parser.add_argument("--json", metavar="FILE", help="write all figures of all rounds there")
     options = parser.parse_args(arguments)
-    options.rows = options.rows or list(ROWS)
+    options.rows = options.rows or list(ALL_ROWS)
     options.peers = options.peers.split(",")
-    for given, known in ((options.rows, ROWS), (options.peers, CANDIDATES)):
+    for given, known in ((options.rows, ALL_ROWS), (options.peers, ALL_CANDIDATES)):
         if wrong := set(given) - set(known):
             parser.error(f"there is no {', '.join(sorted(wrong))}; there are {', '.join(known)}")
     if min(options.seconds, options.rounds) < 1:
@@ -70,19 +73,22 @@ def run(options: argparse.Namespace) -> int:
             return 1
         with Program("backend", command, load_core, directory) as backend:
             backend.wait_for_port(ports[0])
-            bench = Bench(options.peers, ports, options.big, proxy_core)
+            names = [name for name in options.peers if name in CANDIDATES]
+            bench = Bench(names, ports, options.big, proxy_core, peers=options.peers)
             bench.seconds, bench.rounds, bench.idle = options.seconds, options.rounds, options.idle
-            bench.find()
-            if "bulk" in options.rows:
+            if set(options.rows) & set(ROWS):
+                bench.find()
+            if {"bulk", "tls-bulk"} & set(options.rows):
                 download(ports[0], options.big, 0)  # so that the first candidate finds it in memory too
-            lines = [line for row in options.rows for line in ROWS[row](bench)]
+            lines = [line for row in options.rows for line in ALL_ROWS[row](bench)]
     report(options, bench, lines)
     return 0
 
 
 def report(options: argparse.Namespace, bench: Bench, lines: list[table.Line]) -> None:
     """Print the table and what is missing in it."""
-    names = [name for name in (*bench.names, DIRECT) if any(name in line.values for line in lines)]
+    known = dict.fromkeys((*options.peers, DIRECT, *(name for line in lines for name in line.values)))
+    names = [name for name in known if any(name in line.values for line in lines)]
     rows = table.cells(lines, names)
     print(table.markdown(rows) if options.format == "markdown" else table.rst(rows))
     for note in bench.notes:

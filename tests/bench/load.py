@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -110,3 +110,25 @@ def open_loop(port: int, backend: int, rate: float, seconds: float) -> Latency:
     if run.returncode:
         raise Failed(f"at {rate:.0f}/s: {run.stderr.strip().splitlines()[-1:]}")
     return Latency(**json.loads(run.stdout))
+
+
+@contextmanager
+def mongo(kind: str, port: int, backend: int, seconds: float) -> Iterator[Callable[[], int]]:
+    """Load a proxy with MongoDB's protocol; yield what runs it and returns the answers. Raises Failed."""
+    command = [sys.executable, "-m", "tests.bench.mongo", kind, str(port), str(backend), str(seconds)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=CHECKOUT) as process:
+        try:
+            assert process.stdin is not None and process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise Failed("the MongoDB client and server did not start")
+            write, read = process.stdin, process.stdout
+
+            def run() -> int:
+                write.write("go\n")
+                write.flush()
+                return int(read.readline() or 0)
+
+            yield run
+        finally:
+            process.kill()

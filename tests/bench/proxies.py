@@ -30,7 +30,7 @@ static_resources:
     address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
     tcp_backlog_size: 4096
     filter_chains:
-    - filters:
+    - filters:{filters}
       - name: envoy.filters.network.tcp_proxy
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
@@ -50,6 +50,12 @@ static_resources:
       - lb_endpoints:
         - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {backend} }} }} }}
 """
+
+MONGO_FILTER = """
+      - name: envoy.filters.network.mongo_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy
+          stat_prefix: db"""
 
 HAPROXY = """\
 global
@@ -118,30 +124,48 @@ def program(name: str) -> str:
     return found
 
 
-def relay_file(directory: Path, port: int, backend: int) -> str:
+def relay_file(directory: Path, port: int, backend: int, filters: str = "") -> str:
     """Write the configuration that meshd and Envoy share; return its path."""
     file = directory / "relay.yaml"
-    file.write_text(RELAY.format(admin=free_port(), port=port, backend=backend))
+    file.write_text(RELAY.format(admin=free_port(), port=port, backend=backend, filters=filters))
     return str(file)
 
 
-def meshd(directory: Path, port: int, backend: int) -> list[str]:
+def meshd(directory: Path, port: int, backend: int, filters: str = "") -> list[str]:
     """Run meshd of this checkout by twistd, in the interpreter that runs this."""
+    return meshd_command(relay_file(directory, port, backend, filters))
+
+
+def meshd_command(file: str) -> list[str]:
+    """Run meshd with this configuration."""
     if not (CHECKOUT / "meshd" / "tap.py").exists():
         raise Failed("meshd has no tap.py in this checkout")
-    file = relay_file(directory, port, backend)
     twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
     return [*twistd, "meshd", "-c", file, "--concurrency", "1", "-l", "warning"]
 
 
-def envoy(directory: Path, port: int, backend: int) -> list[str]:
-    """Run Envoy: of MESHD_ENVOY, of .venv-envoy in the checkout, or on PATH."""
+def envoy(directory: Path, port: int, backend: int, filters: str = "") -> list[str]:
+    """Run Envoy, with the same file."""
+    return envoy_command(relay_file(directory, port, backend, filters))
+
+
+def envoy_command(file: str) -> list[str]:
+    """Run Envoy with this configuration: that of MESHD_ENVOY, of .venv-envoy in the checkout, or on PATH."""
     beside = CHECKOUT / ".venv-envoy" / "bin" / "envoy"
     path = os.environ.get("MESHD_ENVOY") or (str(beside) if beside.exists() else program("envoy"))
     if not Path(path).exists():
         raise Failed(f"MESHD_ENVOY names {path}, which is not there")
-    file = relay_file(directory, port, backend)
     return [path, "-c", file, "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+
+
+def meshd_mongo(directory: Path, port: int, backend: int) -> list[str]:
+    """Run meshd with the mongo_proxy filter."""
+    return meshd(directory, port, backend, MONGO_FILTER)
+
+
+def envoy_mongo(directory: Path, port: int, backend: int) -> list[str]:
+    """Run Envoy with the mongo_proxy filter."""
+    return envoy(directory, port, backend, MONGO_FILTER)
 
 
 def haproxy(directory: Path, port: int, backend: int, options: str = "") -> list[str]:
@@ -209,6 +233,14 @@ CANDIDATES: dict[str, Prepare] = {
     "haproxy-splice": haproxy_splice,
     "nginx": nginx,
     "portforward": portforward,
+}
+
+#: The candidates of the rows for MongoDB, under the names that they have in these.
+MONGO: dict[str, Prepare] = {
+    "meshd": meshd_mongo,
+    "envoy": envoy_mongo,
+    "bare relay": meshd,
+    "bare envoy": envoy,
 }
 
 #: Candidates that are worth a place in some rows only.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from tests.bench import load, measure
 from tests.bench.openloop import Latency
 from tests.bench.programs import Failed, Program, file_limit, free_port
-from tests.bench.proxies import CANDIDATES, CHECKOUT, ONLY_IN
+from tests.bench.proxies import CANDIDATES, CHECKOUT, MONGO, ONLY_IN, Prepare
 from tests.bench.table import REFERENCE, Line
 
 #: A backend without a proxy: the least latency that client and backend can show.
@@ -54,13 +54,18 @@ class Bench:
     idle: int = 10000
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    candidates: Mapping[str, Prepare] = field(default_factory=lambda: CANDIDATES)
+    #: All that are asked for; of some of them there is nothing in candidates.
+    peers: Sequence[str] = ()
 
     @contextmanager
-    def running(self, name: str, backend: int) -> Iterator[Running]:
+    def running(
+        self, name: str, backend: int, candidates: Mapping[str, Prepare] | None = None
+    ) -> Iterator[Running]:
         """Start a candidate that relays to a port, and end it. Raises Failed."""
         with TemporaryDirectory(prefix="bench-") as place:
             directory, port = Path(place), free_port()
-            command = CANDIDATES[name](directory, port, backend)
+            command = (candidates or self.candidates)[name](directory, port, backend)
             with Program(name, command, self.core, directory, cwd=CHECKOUT) as started:
                 started.wait_for_port(port)
                 yield Running(name, started.pid, port, backend)
@@ -86,11 +91,13 @@ class Bench:
         work: Callable[[Running], None],
         names: Sequence[str],
         backend: Callable[[], int] | None = None,
+        candidates: Mapping[str, Prepare] | None = None,
     ) -> None:
         """
         Do this work with each, round by round; one with which it fails is not tried again.
 
-        backend gives the port to relay to, in place of that of the HTTP server.
+        backend gives the port to relay to, in place of that of the HTTP server; candidates
+        are what names mean, if not what the bench has.
         """
         ports = cycle(self.backends)
         names = [name for name in names if where in ONLY_IN.get(name, (where,))]
@@ -98,7 +105,8 @@ class Bench:
             first = turn % max(1, len(names))
             for name in names[first:] + names[:first]:
                 try:
-                    with self.running(name, backend() if backend else next(ports)) as candidate:
+                    port = backend() if backend else next(ports)
+                    with self.running(name, port, candidates) as candidate:
                         work(candidate)
                 except (Failed, OSError) as error:
                     names.remove(name)
@@ -251,10 +259,38 @@ def latency(bench: Bench) -> list[Line]:
     return [rates, *own.values(), *equal.values()]
 
 
+def _mongo(bench: Bench, kind: str, lines: Sequence[Line], names: Sequence[str]) -> list[Line]:
+    """Finds by _id on 64 connections: CPU for each, of the relays with the filter and without."""
+
+    def work(proxy: Running) -> None:
+        with load.mongo(kind, proxy.port, proxy.backend, bench.seconds) as run:
+            seconds = cpu_of(proxy.pid, run)
+        for line in lines:
+            line.add(proxy.name, 1e6 * seconds)
+
+    wanted = [name for name in names if name in bench.names or name.startswith("bare")]
+    bench.alternate("mongo", work, wanted, free_port, MONGO)
+    return list(lines)
+
+
+def mongo(bench: Bench) -> list[Line]:
+    """Finds as pymongo sends them, with the filter that looks at them and without."""
+    line = Line("MongoDB find by _id, OP_MSG, 1 KiB, 64 connections", "us CPU", ("bare relay", 1.4))
+    return _mongo(bench, "msg", [line], ["meshd", "bare relay"])
+
+
+def mongo_query(bench: Bench) -> list[Line]:
+    """Finds as they were sent before MongoDB 3.6, which Envoy's filter can read too."""
+    line = Line("MongoDB find by _id, OP_QUERY, 1 KiB, 64 connections", "us CPU", (REFERENCE, 1.0))
+    return _mongo(bench, "query", [line], ["meshd", "envoy", "bare relay", "bare envoy"])
+
+
 ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "small": small,
     "connections": connections,
     "bulk": bulk,
     "idle": idle,
     "latency": latency,
+    "mongo": mongo,
+    "mongo-query": mongo_query,
 }

@@ -28,6 +28,8 @@ class Line:
     values: dict[str, list[float]] = field(default_factory=dict)
     #: It only says something, and is not compared.
     plain: bool = False
+    #: A bar that is no ratio to anybody: what meshd's figure must not exceed.
+    limit: float | None = None
 
     def add(self, name: str, value: float) -> None:
         """Add what was measured in a round."""
@@ -66,6 +68,10 @@ def cell(values: Sequence[float]) -> str:
 
 
 def _bar(line: Line) -> str:
+    if line.limit is not None:
+        ours = line.medians().get(OURS)
+        verdict = "" if ours is None else " met" if ours <= line.limit else " MISSED"
+        return f"<= {line.limit:g}{verdict}"
     if line.bar is None:
         return "-"
     to, most = line.bar

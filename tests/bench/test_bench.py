@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bench import profile, proxies
+from tests.bench import profile, proxies, redis_rows, tls_proxies, tls_rows
 from tests.bench.__main__ import choose_cores, parse
 from tests.bench.programs import Failed, Program, free_port
 from tests.bench.rows import ROWS, Bench
+
+
+def bench_of(command: list[str]) -> proxies.Prepare:
+    """Return a candidate that is started by this command."""
+    return lambda directory, port, backend: command
 
 
 class TestCommandLine:
@@ -23,7 +28,12 @@ class TestCommandLine:
     def test_nothing_given(self) -> None:
         """All rows and all candidates."""
         options = parse([])
-        assert (options.rows, options.peers) == (list(ROWS), list(proxies.CANDIDATES))
+        assert set(options.rows) == {*ROWS, *tls_rows.ROWS, *redis_rows.ROWS}
+        assert set(options.peers) == {
+            *proxies.CANDIDATES,
+            *tls_proxies.CANDIDATES,
+            *redis_rows.CANDIDATES,
+        }
 
     @pytest.mark.parametrize("arguments", [["smal"], ["--peers", "apache"], ["--rounds", "0"]])
     def test_wrong(self, arguments: list[str]) -> None:
@@ -60,6 +70,15 @@ class TestCandidates:
         bench.find()
         assert bench.names == []
         assert "no such luck" in bench.left_out["envoy, all rows"]
+
+    def test_others(self) -> None:
+        """A bench may have candidates of its own, and so may a row."""
+        others = {"other": bench_of([sys.executable, "-c", "raise SystemExit('no such luck')"])}
+        bench = Bench(["other"], [1], 0, min(os.sched_getaffinity(0)), rounds=1, candidates=others)
+        bench.alternate("row", lambda proxy: None, ["other"])
+        assert "no such luck" in bench.left_out["other, row"]
+        bench.alternate("row", lambda proxy: None, ["third"], candidates={"third": others["other"]})
+        assert "no such luck" in bench.left_out["third, row"]
 
 
 class TestProgram:

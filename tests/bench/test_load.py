@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench import load
+from meshd.codec.mongo import wire
+from tests.bench import load, mongo
 from tests.bench.openloop import OpenLoop, arrivals, summary
 from tests.bench.programs import Failed, free_port
 
@@ -105,3 +106,29 @@ class TestOpenLoop:
         due = [time for time in islice(arrivals(500.0), 1000) if 0.1 <= time < 0.3]
         assert abs(seen.count - len(due)) <= 1
         assert 0 < seen.p50 <= seen.p99 <= seen.p999 <= seen.most
+
+
+class TestMongo:
+    """The load of MongoDB's protocol."""
+
+    @pytest.mark.parametrize(("kind", "opcodes"), [("msg", (2013, 2013)), ("query", (2004, 1))])
+    def test_messages(self, kind: str, opcodes: tuple[int, int]) -> None:
+        """A request and its answer are well-formed, and the document has 1 KiB."""
+        sizes = []
+        for data, opcode in zip(mongo.wire(kind), opcodes, strict=True):
+            size, _, _, found = wire.header(bytes(data))
+            assert (size, found) == (len(data), opcode)
+            assert not isinstance(wire.read(bytes(data)), wire.Skipped)
+            sizes.append(size)
+        assert 1024 <= sizes[1] < 1200
+
+    def test_run(self) -> None:
+        """Clients that connect to the server itself are answered."""
+        port = free_port()
+        with load.mongo("msg", port, port, 0.2) as run:
+            assert run() > 100
+
+    def test_does_not_start(self) -> None:
+        """Where nobody accepts it fails."""
+        with pytest.raises(Failed), load.mongo("msg", 1, free_port(), 0.2):
+            pass

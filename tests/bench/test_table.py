@@ -56,6 +56,14 @@ class TestCells:
         plain = Line("w", "u", None, line().values, plain=True)
         assert cells([plain], [])[1][-3:] == ["-", "-", "-"]
 
+    def test_limit(self) -> None:
+        """A bar that compares with nobody is held against our own median."""
+        limited = Line("w", "ratio", None, {"meshd": [0.6, 0.8]}, plain=True, limit=0.7)
+        assert cells([limited], [])[1][-1] == "<= 0.7 met"
+        limited.add("meshd", 0.8)
+        assert cells([limited], [])[1][-1] == "<= 0.7 MISSED"
+        assert cells([Line("w", "ratio", limit=0.7)], [])[1][-1] == "<= 0.7"
+
     def test_numbers(self) -> None:
         """Three digits that say something."""
         assert [number(value) for value in (0.1234, 1.234, 12.34, 12345.6)] == [

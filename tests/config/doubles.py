@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 from attrs import validators
+from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2 import ProxyProtocol
 from envoy.extensions.filters.network.connection_limit.v3.connection_limit_pb2 import ConnectionLimit
 from envoy.extensions.filters.network.direct_response.v3.config_pb2 import Config as DirectResponse
@@ -29,6 +30,7 @@ class Greeting:
     text: str = attrs.field(validator=validators.min_len(1))
     times: int = attrs.field(default=1, validator=validators.ge(1))
     loud: bool = False
+    socket: TransportSocket | None = None
 
 
 def _never(config: Any, context: Any) -> Any:
@@ -59,7 +61,7 @@ def make_plugins() -> Plugins:
             _never,
             ("stat_prefix", "max_connections"),
         ),
-        NetworkFilterPlugin("acme.filters.greeting", Greeting, _never, ("text", "times", "loud")),
+        NetworkFilterPlugin("acme.filters.greeting", Greeting, _never, ("text", "times", "loud", "socket")),
         ListenerFilterPlugin(
             "envoy.filters.listener.proxy_protocol",
             ProxyProtocol,

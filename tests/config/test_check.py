@@ -49,6 +49,29 @@ class PluginTests(SynchronousTestCase):
             "meshd does not serve envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig here", line
         )
 
+    def test_options_by_protocol(self) -> None:
+        """Of the options by protocol those of Redis are served, and of them a user name and password."""
+        options = (
+            "typed_extension_protocol_options: {envoy.filters.network.redis_proxy: "
+            "{'@type': type.googleapis.com/envoy.extensions.filters.network.%s}}"
+        )
+        redis = "redis_proxy.v3.RedisProtocolOptions"
+        self.assertEqual(problems(cluster(options % f"{redis}, auth_password: {{inline_string: x}}")), [])
+        (line,) = problems(cluster(options % f"{redis}, aws_iam: {{cache_name: x}}"))
+        self.assertIn('redis_proxy"].aws_iam: meshd does not serve the field aws_iam', line)
+        (line,) = problems(cluster(options % "echo.v3.Echo"))
+        self.assertIn("meshd does not serve envoy.extensions.filters.network.echo.v3.Echo here", line)
+
+    def test_cluster_types(self) -> None:
+        """Of the types of clusters that are extensions that of Redis is served."""
+        kind = (
+            "cluster_type: {name: x, typed_config: {'@type': "
+            "type.googleapis.com/envoy.extensions.clusters.%s}}"
+        )
+        self.assertEqual(problems(cluster(kind % "redis.v3.RedisClusterConfig")), [])
+        (line,) = problems(cluster(kind % "aggregate.v3.ClusterConfig, clusters: [a]"))
+        self.assertIn("meshd does not serve envoy.extensions.clusters.aggregate.v3.ClusterConfig here", line)
+
     def test_policies(self) -> None:
         """Of the messages of load_balancing_policy five are served."""
         policy = (
@@ -145,6 +168,21 @@ class ExtensionTests(SynchronousTestCase):
         )
         (line,) = problems(filters(f"- {{name: g, typed_config: {value}}}", echo()))
         self.assertIn("times: 'times' must be >= 1: 0", line)
+
+    def test_message_in_attrs(self) -> None:
+        """A message in the config of an attrs class is checked as anywhere else."""
+        lines = (
+            "- name: g",
+            "  typed_config:",
+            "    '@type': type.googleapis.com/xds.type.v3.TypedStruct",
+            "    type_url: type.googleapis.com/acme.filters.greeting",
+            "    value:",
+            "      text: a",
+            "      socket: {name: nosuch}",
+        )
+        (line,) = problems(filters(*lines, echo()))
+        self.assertTrue(line.startswith("13:"), line)
+        self.assertIn("meshd has no transport socket 'nosuch'", line)
 
     def test_discovered(self) -> None:
         """A filter whose config comes from elsewhere is not served."""

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import attrs
 from attrs import validators
+from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -56,6 +58,7 @@ class Record:
     unique: frozenset[str] = frozenset()
     table: Mapping[str, int] = attrs.Factory(dict)
     marked: Annotated[int, "x"] = 0
+    message: TransportSocket | None = None
     made: Any = attrs.field(default=None, converter=_listed)
     _private: int = 0
 
@@ -93,6 +96,26 @@ class RecordTests(SynchronousTestCase):
             self.assertEqual((name, getattr(read_record(Record, {name: given_value}), name)), (name, wanted))
         self.assertEqual(read_record(Record, {"private": 1})._private, 1)
         self.assertEqual(read_record(Record, {"whole": None}).whole, 0)
+
+    def test_message(self) -> None:
+        """A protobuf message is read as it is elsewhere, though a Struct has only real numbers."""
+        tls = {
+            "@type": "type.googleapis.com/" + UpstreamTlsContext.DESCRIPTOR.full_name,
+            "sni": "here.example",
+            "max_session_keys": 3.0,
+        }
+        message = read_record(Record, {"message": {"name": "tls", "typed_config": tls}}).message
+        context = UpstreamTlsContext()
+        self.assertTrue(message.typed_config.Unpack(context))
+        self.assertEqual((context.sni, context.max_session_keys.value), ("here.example", 3))
+
+    def test_bad_message(self) -> None:
+        """What is wrong in a message is found at its path."""
+        tls = {"@type": "type.googleapis.com/" + UpstreamTlsContext.DESCRIPTOR.full_name, "snj": 1}
+        with self.assertRaises(BadRecord) as caught:
+            read_record(Record, {"message": {"nam": "tls", "typed_config": tls}})
+        paths = [error.path for error in caught.exception.errors]
+        self.assertEqual(paths, [("message", "nam"), ("message", "typed_config", "snj")])
 
     def test_refused(self) -> None:
         """What an annotation does not take is an error at its path."""

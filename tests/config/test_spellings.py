@@ -1,6 +1,7 @@
 """Tests for meshd.config.spellings."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import given
@@ -237,10 +238,11 @@ class ClusterTests(SpellingCase):
     """A Cluster."""
 
     spelling = spellings.cluster
+    options = {"plugins": PLUGINS}
 
     def hosts(self, *hosts: Any, **more: Any) -> Any:
         """Return the long form of a cluster with these hosts."""
-        return spell(spellings.cluster, {"hosts": list(hosts), **more})
+        return spell(spellings.cluster, {"hosts": list(hosts), **more}, plugins=PLUGINS)
 
     def test_hosts(self) -> None:
         """Hosts become a load_assignment of the cluster's name."""
@@ -254,8 +256,8 @@ class ClusterTests(SpellingCase):
 
     def test_one(self) -> None:
         """A list, or one host, is a cluster."""
-        self.assertEqual(spell(spellings.cluster, ["1.2.3.4:5"]), self.hosts("1.2.3.4:5"))
-        self.assertEqual(spell(spellings.cluster, "1.2.3.4:5"), self.hosts("1.2.3.4:5"))
+        self.assertEqual(spell(spellings.cluster, ["1.2.3.4:5"], **self.options), self.hosts("1.2.3.4:5"))
+        self.assertEqual(spell(spellings.cluster, "1.2.3.4:5", **self.options), self.hosts("1.2.3.4:5"))
 
     def test_names(self) -> None:
         """If a host has a name it is looked up, unless the type says otherwise."""
@@ -320,13 +322,13 @@ class OtherTests(SynchronousTestCase):
             spellings.access_log,
             spellings.listener,
             spellings.filter_chain,
-            spellings.cluster,
+            partial(spellings.cluster, plugins=PLUGINS),
         ):
             try:
                 spell(spelling, value)
             except BadSpelling:
                 pass
-        for kind in ("network", "listener", "transport_socket"):
+        for kind in ("network", "listener", "transport_socket", "upstream_transport_socket"):
             try:
                 spell(spellings.extension, value, kind=kind, plugins=PLUGINS)
             except BadSpelling:

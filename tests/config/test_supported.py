@@ -25,7 +25,7 @@ class SupportedTests(SynchronousTestCase):
     def test_attrs(self) -> None:
         """A plugin with an attrs class is there as well."""
         self.assertIn("Config: ``acme.filters.greeting`` (an attrs class)", self.text)
-        self.assertIn("Served: ``loud``, ``text``, ``times``.", self.text)
+        self.assertIn("Served: ``loud``, ``socket``, ``text``, ``times``.", self.text)
 
     def test_core(self) -> None:
         """Every message of the core is there, and the values that are served."""

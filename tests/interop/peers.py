@@ -227,13 +227,18 @@ class Backend:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
+    @staticmethod
+    def make(sock: socket.socket) -> Peer:
+        """Return the peer of a connection."""
+        return Peer(sock)
+
     def _accept(self) -> None:
         while True:
             try:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            peer = Peer(sock)
+            peer = self.make(sock)
             self.peers.append(peer)
             thread = threading.Thread(target=self._run, args=(peer,), daemon=True)
             self._threads.append(thread)

@@ -5,6 +5,7 @@ Every test says what both do, so that a row that is no longer true is found.
 """
 
 import contextlib
+import hashlib
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.codec.hellos import GREASE, GROUPS, hello, listed, openssl_hello
 from tests.interop.case import Case
 from tests.interop.oracle import CHECKOUT, Proxy, command, try_config
 from tests.interop.peers import FIN, OPEN, RST, hangs, wait_until
@@ -30,6 +32,7 @@ from tests.interop.yaml_parts import (
     listener_filter,
     network,
     relay,
+    says,
     tcp_proxy,
 )
 
@@ -42,6 +45,20 @@ def alone(kind: str, tmp_path: Path) -> Any:
         yield made
     finally:
         made.close()
+
+
+def fingerprint(alone: Case, sent: bytes) -> dict[str, Any]:
+    """Show a tls_inspector the first bytes of a connection; return the line of the log."""
+    inspector = listener_filter("tls_inspector", "TlsInspector", enable_ja3_fingerprinting=True)
+    chains = [chain(network("echo", "Echo"), match={}, name="any")]
+    alone.start(bootstrap(listener(*chains, access_log=access_log("LOG"), listener_filters=[inspector])))
+    client = alone.client()
+    client.send(sent)
+    assert client.read(len(sent)) == sent
+    client.half_close()
+    client.read_to_end()
+    (line,) = alone.log()
+    return dict(line)
 
 
 UNKNOWN = {"clusters": [{"name": "c", "weight": 1}, {"name": "nowhere", "weight": 1}]}
@@ -382,3 +399,30 @@ def test_flushed_by_timer(alone: Case) -> None:
         wait_until(lambda: proxy.stat("filesystem.flushed_by_timer") > 1, "the timer, more than once")
     else:
         assert proxy.stat("filesystem.flushed_by_timer") == 0
+
+
+def test_ja3_grease(kind: str, alone: Case) -> None:
+    """Envoy's JA3 has the GREASE among the groups, which clients choose by chance; meshd's has none of it."""
+    text = "771,4865-49199,10,2570-29," if kind == "envoy" else "771,4865-49199,10,29,"
+    line = fingerprint(alone, hello([listed(GROUPS, GREASE, 29)]))
+    assert line["TLS_JA3_FINGERPRINT"] == hashlib.md5(text.encode()).hexdigest()
+
+
+def test_sslv2_hello(kind: str, alone: Case) -> None:
+    """A ClientHello in the form of SSL 2 is TLS to Envoy; no server that is in use would answer it."""
+    sent = b"\x80\x1f\x01\x03\x01\x00\x06\x00\x00\x00\x10" + b"\0\0\x35\0\0\x2f" + bytes(16)
+    failed = fingerprint(alone, sent)["DOWNSTREAM_TRANSPORT_FAILURE_REASON"]
+    assert alone.proxy.stat("tls_inspector.tls_found") == (1 if kind == "envoy" else 0)
+    assert failed is None if kind == "envoy" else "WRONG_VERSION_NUMBER" in failed
+
+
+@pytest.mark.parametrize("criterion", [{"server_names": ["a.example"]}, {"transport_protocol": "tls"}])
+def test_no_inspector(kind: str, alone: Case, criterion: Part) -> None:
+    """Chains that need tls_inspector where there is none are never chosen; meshd warns of them."""
+    chains = [chain(says("never"), match=criterion), chain(network("echo", "Echo"), match={})]
+    alone.start(bootstrap(listener(*chains, access_log=access_log("LOG"))))
+    sent = openssl_hello("a.example")
+    client = alone.client()
+    client.send(sent)
+    assert client.read(len(sent)) == sent
+    assert ("tls_inspector, which finds it out, is missing" in alone.proxy.said()) == (kind == "meshd")

@@ -59,10 +59,10 @@ class Relayed:
         self.client_side, self.server_side = client_side, server_side
         self.relays = Relays()
 
-    def join(self) -> "Relayed":
-        """Relay from now on."""
+    def join(self, watch: Any = None) -> "Relayed":
+        """Relay from now on; watch is shown what goes there and what comes back."""
         self.there, self.back = self.flow("there"), self.flow("back")
-        self.pair = self.relays.join(self.down, self.up, self.there, self.back)
+        self.pair = self.relays.join(self.down, self.up, self.there, self.back, watch)
         return self
 
     def flow(self, name: str) -> Flow:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from meshd.filter import NOTHING, Flow, NetworkFilter
+from meshd.filter import NOTHING, Flow, NetworkFilter, WatchingFilter
 from meshd.interfaces import IConnection, INetworkFilter
 from meshd.net.connection import GONE, Connection
 from meshd.net.stream import Stream
@@ -208,6 +208,8 @@ class ChainTests(ConnectionCase):
 class FakeUpstream:
     """An upstream connection, as join() knows it."""
 
+    secured = None
+
     def __init__(self, stream: Stream | None) -> None:
         self.stream = stream
 
@@ -256,6 +258,41 @@ class JoinTests(ConnectionCase):
         self.assertEqual(client.recv(10), b"x")
         link.leave()
         self.assertTrue(self.join(connection, last, self.up))
+
+    def test_somebody_watches(self) -> None:
+        """With links that only watch, bytes go straight through, and are shown to each, the nearest first."""
+        seen: list[str] = []
+
+        class Watches(WatchingFilter):
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def received(self, data: bytes) -> None:
+                seen.append(f"{self.name} received {data.decode()}")
+
+            def sent(self, data: bytes) -> None:
+                seen.append(f"{self.name} sent {data.decode()}")
+
+        last = Echo()
+        connection, client = self.connect(Watches("outer"), Watches("inner"), last)
+        self.assertTrue(self.join(connection, last, self.up))
+        client.sendall(b"question")
+        self.loop.turn()
+        self.assertEqual(self.server.recv(100), b"question")
+        self.server.sendall(b"answer")
+        self.loop.turn()
+        self.assertEqual(client.recv(100), b"answer")
+        self.assertEqual(
+            seen,
+            ["outer received question", "inner received question", "inner sent answer", "outer sent answer"],
+        )
+
+    def test_does_more_than_watch(self) -> None:
+        """A link that watches only at other times is one that looks."""
+        watches, last = WatchingFilter(), Echo()
+        watches.watching = False
+        connection, _ = self.connect(watches, last)
+        self.assertFalse(self.join(connection, last, self.up))
 
     def test_held(self) -> None:
         """While a filter holds, it is refused."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from meshd.interfaces import IListenerFilter, IStreamInfo, Refused
@@ -75,7 +76,7 @@ class InspectionCase(SynchronousTestCase):
 
     def inspect(
         self,
-        *filters: IListenerFilter | Line | Raises | Address,
+        *filters: IListenerFilter | Line | Raises | Address | Slow,
         timeout: float = TIMEOUT,
         go_on: bool = False,
         first: bytes = b"",
@@ -112,6 +113,94 @@ class InspectionCase(SynchronousTestCase):
             "remote_close": "downstream_listener_filter_remote_close",
         }
         self.assertEqual({key: self.stats[name] for key, name in names.items() if self.stats[name]}, counters)
+
+
+class Slow:
+    """Takes its time; done is its answer."""
+
+    limit = 0
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+        self.done: Deferred[int] = Deferred(self._cancel)
+
+    def _cancel(self, _: object) -> None:
+        self.cancelled += 1
+
+    def inspect(self, data: bytes, info: IStreamInfo) -> Deferred[int]:
+        """Return what will be answered."""
+        return self.done
+
+
+class SlowTests(InspectionCase):
+    """Filters that ask somebody else."""
+
+    def test_waits(self) -> None:
+        """Nobody reads before there is an answer, however long it takes; then it goes on."""
+        slow = Slow()
+        self.inspect(slow, Line(), first=b"hello\nworld")
+        self.loop.turn()
+        self.loop.clock.advance(10 * TIMEOUT)
+        self.loop.turn()
+        self.assertEqual((self.outcome, self.stream.bytes_read), ([], 0))
+        slow.done.callback(0)
+        self.loop.until(lambda: self.protocol.data == b"hello\nworld")
+        self.over("passed")
+
+    def test_in_the_middle(self) -> None:
+        """One that is asked after bytes were read does not lose them, and can take some off."""
+        slow = Slow()
+        self.inspect(Line(take=True), slow, Line())
+        self.peer.sendall(b"one\n2two\n")
+        self.loop.turn()
+        slow.done.callback(1)
+        self.loop.until(lambda: self.protocol.data == b"two\n")
+        self.over("passed")
+
+    def test_known_already(self) -> None:
+        """An answer that is there at once is as good."""
+        slow = Slow()
+        slow.done.callback(0)
+        self.inspect(slow)
+        self.over("passed")
+        self.peer.sendall(b"x")
+        self.loop.until(lambda: self.protocol.data == b"x")
+
+    def test_time_runs_again(self) -> None:
+        """After the answer the time-out of the others counts."""
+        slow = Slow()
+        self.inspect(slow, Line())
+        slow.done.callback(0)
+        self.loop.clock.advance(TIMEOUT + 0.2)
+        self.loop.turn()
+        self.over("refused", timeout=1)
+
+    def test_refused(self) -> None:
+        """An answer may be that the connection is not wanted."""
+        slow = Slow()
+        self.inspect(slow, first=b"x")
+        slow.done.errback(Refused("no", reset=True))
+        self.loop.turn()
+        self.over("refused")
+        self.assertEqual(ending(self.peer), (b"", "RST"))
+
+    def test_broken(self) -> None:
+        """One that fails closes the connection, and is counted."""
+        slow = Slow()
+        self.inspect(slow)
+        slow.done.errback(ValueError("x"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.loop.turn()
+        self.over("refused", error=1)
+
+    def test_gone(self) -> None:
+        """A client that is gone needs no answer any more."""
+        slow = Slow()
+        self.inspect(slow)
+        reset(self.peer)
+        self.loop.until(lambda: self.outcome != [])
+        self.assertEqual(slow.cancelled, 1)
+        self.over("refused", remote_close=1)
 
 
 class PassTests(InspectionCase):

@@ -1,6 +1,5 @@
 """Tests for meshd.observe.foreign_operators: values are those that Envoy 1.40 logged for TCP."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -105,36 +104,6 @@ class TestPlain:
     def test_text(self, operator: str, text: str) -> None:
         """Each operator is accepted, and has Envoy's text."""
         assert text_of(operator, relayed()) == text
-
-
-class TestTls:
-    """A connection of which something of TLS is known."""
-
-    def test_downstream(self) -> None:
-        """An operator reads the attribute of its name."""
-        info = relayed()
-        info.downstream_tls_version = "TLSv1.3"
-        info.downstream_peer_uri_san = ["spiffe://a", "spiffe://b"]
-        info.downstream_local_uri_san = []
-        assert text_of("DOWNSTREAM_TLS_VERSION", info) == "TLSv1.3"
-        assert text_of("DOWNSTREAM_PEER_URI_SAN", info) == "spiffe://a,spiffe://b"
-        assert text_of("DOWNSTREAM_LOCAL_URI_SAN", info) == "-"
-
-    def test_upstream(self) -> None:
-        """An operator of the upstream reads the attribute of the upstream."""
-        info = relayed()
-        info.upstream.tls_cipher = "AES"
-        info.upstream.server_name = "b.example"
-        assert text_of("UPSTREAM_TLS_CIPHER", info) == "AES"
-        assert text_of("UPSTREAM_SERVER_NAME", info) == "b.example"
-
-    def test_certificate(self) -> None:
-        """The times of a certificate have a format."""
-        info = relayed()
-        info.downstream_peer_cert_v_start = datetime(2018, 12, 18, 1, 50, 34, tzinfo=UTC).timestamp()
-        assert text_of("DOWNSTREAM_PEER_CERT_V_START", info) == "2018-12-18T01:50:34.000Z"
-        assert text_of("DOWNSTREAM_PEER_CERT_V_START(%Y)", info) == "2018"
-        assert text_of("DOWNSTREAM_PEER_CERT_V_END", info) == "-"
 
 
 class TestErrors:

@@ -147,6 +147,6 @@ class TestJson:
     def test_any_name(self, name: str) -> None:
         """Whatever a connection has is valid JSON."""
         info = relayed()
-        info.server_name = name
-        line = compile_json({"n": "%REQUESTED_SERVER_NAME%", "m": "<%REQUESTED_SERVER_NAME%>"})(info)
+        info.route_name = name
+        line = compile_json({"n": "%ROUTE_NAME%", "m": "<%ROUTE_NAME%>"})(info)
         assert json.loads(line) == {"n": name or None, "m": f"<{name or '-'}>"}

@@ -72,9 +72,9 @@ class TestStatistics:
         assert f"{Statistics({1: 12}).sum:.32g}" == "12.571428571428572951163005200215"
 
     def test_below(self) -> None:
-        """A bucket counts below a bound that it ends at, and not below one inside it."""
+        """A bucket counts below a bound that it begins at, or that lies in it, as in Envoy."""
         statistics = Statistics({3: 2, 4: 1, 130: 3, 1300: 3})
-        assert statistics.below([0.5, 4, 5, 135, 140, 1000, 2500]) == [0, 2, 3, 3, 6, 6, 9]
+        assert statistics.below([0.5, 3, 4, 129, 130, 135, 140, 1000, 2500]) == [0, 2, 3, 3, 6, 6, 6, 6, 9]
 
     @given(st.lists(st.integers(0, 10**9), min_size=1))
     def test_in_order(self, values: list[int]) -> None:
@@ -93,6 +93,16 @@ class TestStatistics:
 
 class TestHistogram:
     """A histogram over several intervals."""
+
+    def test_several(self) -> None:
+        """Values that are alike may be counted at once."""
+        one, other = Histogram("h"), Histogram("h")
+        one.record(117, 3)
+        for _ in range(3):
+            other.record(117)
+        one.roll()
+        other.roll()
+        assert one.cumulative == other.cumulative
 
     def test_roll(self) -> None:
         """Each interval is shown when it is over, and all of them in the sum."""

@@ -286,6 +286,22 @@ class TestOthers:
         info.server_name = "a.example"
         assert text_of("REQUESTED_SERVER_NAME(SNI_FIRST:HOST)", info) == "a.example"
 
+    @pytest.mark.parametrize(
+        ("name", "logged"),
+        [
+            ("a_b-c.example", "a_b-c.example"),
+            ("*.example", "invalid:_.example"),
+            ('a\nb "', "invalid:a_b__"),
+            ("\u00c4.x", "invalid:__.x"),
+            ("\udcff:1", "invalid:__1"),
+        ],
+    )
+    def test_no_host_name(self, name: str, logged: str) -> None:
+        """An SNI that is no host name is marked, and cannot break a line of the log."""
+        info = relayed()
+        info.server_name = name
+        assert text_of("REQUESTED_SERVER_NAME", info) == logged
+
 
 class TestErrors:
     """Operators that are refused, in Envoy's words."""

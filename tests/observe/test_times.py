@@ -28,6 +28,7 @@ class TestFormats:
             ("%ET%E4Y", "T2026"),
             ("%d/%b/%Y:%H:%M:%S %z", "23/Nov/2026:06:34:10 +0000"),
             ("%Ez", "+00:00"),
+            ("%Z %%Z", "UTC %Z"),
             ("", ""),
             ("plain", "plain"),
         ],
@@ -51,6 +52,7 @@ class TestFormats:
         """Local times have their offset."""
         text = time_format(LOCAL, local=True)(AT)
         assert text == time.strftime("%Y-%m-%dT%H:%M:%S.128%z", time.localtime(int(AT)))
+        assert time_format("%Z", local=True)(AT) == time.localtime(int(AT)).tm_zone
 
     @pytest.mark.parametrize("pattern", ["a\nb", "%n", "\1"])
     def test_refused(self, pattern: str) -> None:

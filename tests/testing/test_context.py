@@ -10,6 +10,7 @@ from meshd.interfaces import (
     IFactoryContext,
     IGauge,
     IHistogram,
+    ILogFile,
     IRuntime,
     IScope,
     ITimer,
@@ -36,6 +37,28 @@ class FakeContextTests(SynchronousTestCase):
         verifyObject(ITimers, context.timers)
         verifyObject(ITimer, context.timers.call_later(1, list))
         verifyObject(IAccessLogger, FakeAccessLogger())
+
+    def test_log_files(self) -> None:
+        """A file is one for all who name it, and keeps its lines."""
+        file = self.context.log_file("a")
+        verifyObject(ILogFile, file)
+        file.write("x\n")
+        self.assertEqual(self.context.log_files["a"].lines, ["x\n"])
+        self.assertIs(self.context.log_file("a"), file)
+
+    def test_collected(self) -> None:
+        """What was counted aside is added before a test reads it."""
+        stats = self.context.stats
+        self.context.on_collect(stats.counter("a").inc)
+        self.context.on_collect(lambda: stats.histogram("h").record(3, 2))
+        self.assertEqual(stats["a"], 1)
+        self.assertEqual(stats.histograms["h"].values, [3, 3, 3, 3])
+
+    def test_draining(self) -> None:
+        """It drains when the test says so."""
+        self.assertFalse(self.context.draining())
+        self.context.is_draining = True
+        self.assertTrue(self.context.draining())
 
     def test_clusters(self) -> None:
         """Clusters are found by their names."""

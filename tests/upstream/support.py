@@ -8,38 +8,14 @@ from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
 from google.protobuf.json_format import ParseDict
-from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
-from zope.interface import implementer
 
 from meshd.observe.stats import Store
-from meshd.testing.context import FakeRuntime, FakeTimers
+from meshd.testing.context import FakeResolver, FakeRuntime, FakeTimers
 from meshd.upstream.cluster import Cluster, ClusterContext
+from meshd.upstream.clusters import make_cluster
 from meshd.upstream.host import Host
 from meshd.upstream.policy import Surroundings
-from meshd.upstream.resolver import Answer, Family, INameResolver
-
-
-@implementer(INameResolver)
-class FakeResolver:
-    """Keeps each question until the test answers it; lookups has (name, family, Deferred)."""
-
-    def __init__(self) -> None:
-        self.lookups: list[tuple[str, Family, Deferred[Answer]]] = []
-        self.cancelled: list[str] = []
-
-    def lookup(self, name: str, family: Family) -> Deferred[Answer]:
-        asked: Deferred[Answer] = Deferred(lambda _: self.cancelled.append(name))
-        self.lookups.append((name, family, asked))
-        return asked
-
-    def answer(self, *addresses: str, ttl: int = 0) -> None:
-        """Answer the oldest question."""
-        self.lookups.pop(0)[2].callback((list(addresses), ttl))
-
-    def fail(self, error: Exception) -> None:
-        """Fail the oldest question."""
-        self.lookups.pop(0)[2].errback(error)
 
 
 class Surrounding:
@@ -68,7 +44,7 @@ class Surrounding:
 
     def cluster(self, start: bool = True, **config: Any) -> Cluster:
         """Make a cluster named c, and start it."""
-        made = Cluster(message(**config), self.context)
+        made = make_cluster(message(**config), self.context)
         if start:
             made.start()
         return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from errno import EADDRINUSE
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from envoy.config.core.v3.address_pb2 import BindConfig
 from google.protobuf.json_format import ParseDict
 
 from meshd.plugin import ConfigError
-from meshd.upstream.bind import Bind, SocketOption, Source, read_bind
+from meshd.upstream.bind import CLIENT, IP_TRANSPARENT, Bind, SocketOption, Source, bind_source, read_bind
 
 V4, V6 = {"address": "127.0.0.2", "port_value": 0}, {"address": "::1", "port_value": 0}
 OPTION = {"level": 1, "name": 9, "int_value": 1}
@@ -111,3 +113,61 @@ def test_errors(config: Any, words: str, path: tuple[str | int, ...]) -> None:
         read(**config)
     assert words in caught.value.message
     assert caught.value.path == path
+
+
+SELECTOR = {
+    "name": CLIENT,
+    "typed_config": {"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "type_url": f"x/{CLIENT}"},
+}
+
+
+class TestFromClient:
+    """Connections that come from where the client comes from."""
+
+    def test_read(self) -> None:
+        """It is asked for by a selector, with options or without."""
+        assert read(local_address_selector=SELECTOR) == Bind((Source(None),), from_client=True)
+
+    def test_refused(self) -> None:
+        """Another selector is refused, and one beside an address."""
+        other = {"name": "x", "typed_config": {**SELECTOR["typed_config"], "type_url": "x/other"}}  # type: ignore[dict-item]
+        with pytest.raises(ConfigError, match="meshd serves"):
+            read(local_address_selector=other)
+        with pytest.raises(ConfigError, match="source_address"):
+            read(local_address_selector=SELECTOR, source_address=V4)
+
+    def test_no_address(self) -> None:
+        """A client of a unix socket has no address to come from."""
+        with socket.socket() as sock, pytest.raises(OSError, match="no IP address"):
+            bind_source(sock, Bind((Source(None),), from_client=True), ("127.0.0.1", 1), "/run/x")
+
+    @pytest.mark.parametrize("taken", [False, True])
+    def test_bound(self, taken: bool) -> None:
+        """The socket has the client's port, or another if that is in use; it may have any address."""
+        sock: Any = Bound(taken)
+        bind_source(sock, Bind((Source(None),), from_client=True), ("192.0.2.9", 80), ("198.51.100.1", 4000))
+        assert sock.said == [
+            (socket.IPPROTO_IP, IP_TRANSPARENT, 1),
+            ("198.51.100.1", 4000),
+            *([("198.51.100.1", 0)] if taken else []),
+        ]
+
+
+class Bound:
+    """A socket that takes note; taken says that the client's port is in use."""
+
+    family = socket.AF_INET
+
+    def __init__(self, taken: bool) -> None:
+        self.taken = taken
+        self.said: list[Any] = []
+
+    def setsockopt(self, *option: Any) -> None:
+        """Take note."""
+        self.said.append(option)
+
+    def bind(self, address: tuple[str, int]) -> None:
+        """Take note; raise OSError if that port is in use."""
+        self.said.append(address)
+        if self.taken and address[1]:
+            raise OSError(EADDRINUSE, "in use")

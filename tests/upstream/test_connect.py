@@ -11,8 +11,7 @@ from meshd.interfaces import IConnecting, Overflow, PendingOverflow
 from meshd.net.sockets import IP_FREEBIND
 from meshd.observe.info import ConnectionInfo
 from meshd.testing import CLIENT, SERVER
-from meshd.upstream.bind import Bind, SocketOption, Source
-from meshd.upstream.connect import bind_source
+from meshd.upstream.bind import Bind, SocketOption, Source, bind_source
 from tests.net.loop import ending
 from tests.upstream.dialling import Caller, DiallingCase
 from tests.upstream.support import assignment

@@ -165,14 +165,14 @@ class TransportSocketTests(DiallingCase):
         self.assertEqual(self.counted()["cx_destroy_remote"], 1)
 
     def test_handshake_takes_too_long(self) -> None:
-        """The connect time-out holds for the handshake, too."""
+        """The connect time-out holds for the handshake, too, and ends with a FIN as in Envoy."""
         self.connect(self.cluster(links=[Handshake]))
         host = self.keep(self.listening.accept()[0])
         self.loop.turn()
         self.loop.clock.advance(1.1)
         self.until("failed")
         self.assertEqual(self.counted()["cx_connect_timeout"], 1)
-        self.assertEqual(ending(host)[1], "RST")
+        self.assertEqual(ending(host)[1], "FIN")
 
     def test_cancelled_in_handshake(self) -> None:
         """Who gives up in the handshake is told nothing more."""

@@ -11,12 +11,12 @@ from zope.interface.verify import verifyObject
 
 from meshd.interfaces import IDiscovery
 from meshd.observe.stats import Store
+from meshd.testing import FakeResolver
 from meshd.upstream.discovery import Backoff, Dns, DnsConfig, DnsTools, Static
 from meshd.upstream.endpoints import Endpoint
 from meshd.upstream.host import Host
 from meshd.upstream.resolver import LookupFailed
 from meshd.upstream.stats import ClusterStats
-from tests.upstream.support import FakeResolver
 
 
 class Finding:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from meshd.upstream.hashing import MURMUR_SEED, host_key, murmur2, xxhash64
+from meshd.codec.murmur import MURMUR_SEED, murmur2
+from meshd.upstream.hashing import host_key, xxhash64
 from meshd.upstream.host import Host
 
 

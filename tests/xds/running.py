@@ -17,14 +17,15 @@ from meshd.net.listener import ConnectionCount, Listener
 from meshd.net.relay import Relays
 from meshd.observe.access_log import LogFiles
 from meshd.observe.stats import Store
-from meshd.testing import FakeRuntime
+from meshd.testing import FakeResolver, FakeRuntime
+from meshd.tls.handshakes import Handshakes
+from meshd.tls.shared import Shared
 from meshd.upstream.cluster import ClusterContext
 from meshd.upstream.connect import Connector
 from meshd.xds.context import FactoryContext
 from meshd.xds.listeners import ListenerReader
 from meshd.xds.resources import Resources
 from tests.net.loop import Loop
-from tests.upstream.support import FakeResolver
 
 TYPE = "type.googleapis.com/envoy.extensions"
 
@@ -95,10 +96,13 @@ class Worker:
             clock=clock,
             reactor=clock,
             timers=self.loop.timers,
+            soon=self.loop.poller.soon,
             stats=self.stats,
             runtime=self.runtime,
             clusters=self.clusters,
+            resolver=self.resolver,
             plugins=find_plugins(),
+            tls=Shared(Handshakes(clock)),
             log_files=self.log_files,
         )
         cluster_context = ClusterContext(

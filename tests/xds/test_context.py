@@ -34,6 +34,24 @@ class ContextTests(SynchronousTestCase):
         self.assertEqual(len(self.context.access_loggers([config, config])), 2)
         self.assertEqual(list(self.context.access_loggers([])), [])
 
+    def test_log_file(self) -> None:
+        """A log file is one for all who name it; one that cannot be opened is an error."""
+        path = self.mktemp()
+        self.context.log_file(path).write("line\n")
+        self.assertIs(self.context.log_file(path), self.context.log_file(path))
+        self.worker.log_files.flush()
+        self.assertEqual(Path(path).read_text(), "line\n")
+        self.assertRaises(ConfigError, self.context.log_file, "/no/such/directory/log")
+
+    def test_collect(self) -> None:
+        """Who counts aside is asked before the statistics are read; nothing drains by itself."""
+        counter = self.context.stats.counter("a")
+        self.context.on_collect(counter.inc)
+        store: Any = self.context.stats
+        store.collect()
+        self.assertEqual(counter.value, 1)
+        self.assertFalse(self.context.draining())
+
     def test_no_transport_socket(self) -> None:
         """A transport socket that is not set has no links."""
         self.assertEqual(list(self.context.transport_socket(TransportSocket())), [])

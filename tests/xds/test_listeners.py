@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from meshd.net.source import DescriptorSource, ProgramSource
 from meshd.plugin import ConfigError
 from tests.net.loop import ending
 from tests.xds.running import ECHO, TYPE, WorkerCase, address, answer, chain, file_log, network
@@ -283,6 +284,17 @@ class ErrorTests(WorkerCase):
         place = self.place(filter_chains=[wrong])
         self.assertTrue(place.startswith("filter_chains.0.transport_socket"), place)
 
+    def test_transport_socket_config(self) -> None:
+        """What a transport socket says of its own config is at its place in that."""
+        wrong = {
+            "name": "tls",
+            "typed_config": {"@type": f"{TYPE}.transport_sockets.tls.v3.DownstreamTlsContext"},
+        }
+        place = self.place(filter_chains=[chain(ECHO, transport_socket=wrong)])
+        self.assertTrue(
+            place.startswith("filter_chains.0.transport_socket.typed_config.common_tls_context"), place
+        )
+
     def test_access_log(self) -> None:
         """An access log that cannot be had."""
         good = file_log(Path(self.mktemp()), "x")
@@ -297,6 +309,63 @@ class ErrorTests(WorkerCase):
         error = self.assertRaises(ConfigError, self.read)
         self.assertEqual(error.path, ("filter_chains", 0, "filters", 0, "typed_config"))
         self.assertIn("mine failed to read it: ZeroDivisionError", error.message)
+
+
+class SourceTests(WorkerCase):
+    """Connections that come from elsewhere than sockets."""
+
+    def metadata(self, **value: Any) -> dict[str, Any]:
+        """Return what a listener has in its metadata."""
+        return {"filter_metadata": {name.replace("_", "."): each for name, each in value.items()}}
+
+    def test_program(self) -> None:
+        """meshd.exec names a program, and when it is started again."""
+        made = self.read(
+            bind_to_port=False,
+            metadata=self.metadata(meshd_exec={"program": "/bin/cat", "arguments": ["cat"], "retry": "1s"}),
+        )
+        self.assertIsInstance(made.source, ProgramSource)
+
+    def test_descriptors(self) -> None:
+        """meshd.inetd names descriptors; a socket of them is the connection, and its end is told."""
+        ours, theirs = socket.socketpair()
+        self.clients.append(ours)
+        ours.settimeout(10)
+        number = theirs.fileno()
+        made = self.run_listener(
+            bind_to_port=False, metadata=self.metadata(meshd_inetd={"input": number, "output": number})
+        )
+        theirs.close()
+        self.assertIsInstance(made.source, DescriptorSource)
+        ended: list[bool] = []
+        made.source._finished = lambda: ended.append(True)
+        ours.sendall(b"hello")
+        self.loop.turn()
+        self.assertEqual(ours.recv(10), b"hello")
+        ours.close()
+        self.loop.turn()
+        self.assertEqual(ended, [True])
+
+    def test_turned_away(self) -> None:
+        """A connection that a limit turns away is over for its source, too."""
+        made = self.read(bind_to_port=False, metadata=self.metadata(meshd_inetd={}))
+        ended: list[bool] = []
+        made.source._finished = lambda: ended.append(True)
+        self.worker.count.limit = 0
+        ours, theirs = socket.socketpair()
+        self.clients.append(ours)
+        made.take(theirs)
+        self.assertEqual(ended, [True])
+
+    def test_wrong(self) -> None:
+        """What is wrong is found; sockets that would stay unused are an error."""
+        place = ("metadata", "filter_metadata", "meshd.exec", "program")
+        error = self.assertRaises(
+            ConfigError, self.read, bind_to_port=False, metadata=self.metadata(meshd_exec={})
+        )
+        self.assertEqual(error.path, place)
+        error = self.assertRaises(ConfigError, self.read, metadata=self.metadata(meshd_inetd={}))
+        self.assertIn("bind_to_port must be false", error.message)
 
 
 class Broken:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from meshd.codec.proxy_protocol import Header
-from meshd.filter import Flow, TerminalFilter
+from meshd.filter import Flow, TerminalFilter, WatchingFilter
 from meshd.filters.network.tcp_proxy.settings import Settings
 from meshd.interfaces import ConnectError, IConnecting, ITimer, IUpstream, NoHost, Overflow, PendingOverflow
 from meshd.observe.info import UpstreamInfo
@@ -119,6 +119,7 @@ class Proxy(TerminalFilter):
     connecting: IConnecting | None = None
     received: Flow
     sent: Flow
+    _last_failure: ConnectError | None = None
     _early = b""
     _client_waits: Downstream | None = None
     _wanted = False  # that there be an upstream, which waited for the first data
@@ -198,7 +199,12 @@ class Proxy(TerminalFilter):
         info.flags.add(flag)
         # The misspelling is Envoy's; people's log searches know it.
         info.local_close_reason = f"tcp_initializion_failure:{reason}"
+        last = self._last_failure
+        if last is not None and last.greeting:
+            self.transport.write(last.greeting)
         self._close()
+        if last is not None and last.reset:
+            self.connection.abort()
 
     def _close(self) -> None:
         """Close the client's side; if a filter outside raises at that, it is closed all the same."""
@@ -211,6 +217,7 @@ class Proxy(TerminalFilter):
         """Try again, if there are attempts left."""
         shared, info = self.shared, self.connection.info
         connecting, self.connecting = self.connecting, None
+        self._last_failure = error
         upstream = info.upstream
         upstream.transport_failure_reason = str(error)
         if not error.local:
@@ -275,8 +282,12 @@ class Proxy(TerminalFilter):
         flow.received.value += size
         flow.sent.value += size
         self.upstream.transport.write(data)
-        if not self._joined and self.transport is self.connection and self._join():
+        if not self._joined and self._is_alone() and self._join():
             self._end_pausing()
+
+    def _is_alone(self) -> bool:
+        """Whether the filters outside have left, or only watch."""
+        return self.transport is self.connection or isinstance(self.transport, WatchingFilter)
 
     def _end_pausing(self) -> None:
         """The filters before this one have left, and a relay sees to the flow from now on."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    INegotiated,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -20,6 +27,8 @@ from meshd.interfaces import INetworkFilterFactory
 from meshd.observe.info import ConnectionInfo
 from meshd.plugin import ConfigError
 from meshd.testing import SERVER, FakeClient, FakeContext
+from meshd.tls.facts import CertificateFacts, TlsFacts
+from tests.tls.authority import Authority
 
 
 class Lines(LineReceiver):
@@ -216,6 +225,40 @@ class Page(Resource):
 def make_site() -> Site:
     """Return a web site."""
     return Site(Page(), reactor=FakeContext().clock)
+
+
+class SecureTests(FactoryCase):
+    """A protocol behind TLS."""
+
+    def secured(self, **facts: Any) -> Any:
+        """Return the transport of a protocol whose client came by TLS."""
+        info = ConnectionInfo(("10.9.8.7", 6), SERVER)
+        info.tls = TlsFacts(**facts)
+        self.runner = self.configure("made")()
+        FakeClient(self.runner, terminal=True, info=info)
+        return self.runner.protocol.transport
+
+    def test_interfaces(self) -> None:
+        """Its transport is one of TLS, which one without TLS is not."""
+        transport = self.secured()
+        self.assertTrue(ISSLTransport.providedBy(transport))
+        self.assertTrue(INegotiated.providedBy(transport))
+        verifyObject(INegotiated, transport)
+        self.connect("made")
+        self.assertFalse(ISSLTransport.providedBy(self.runner.protocol.transport))
+
+    def test_facts(self) -> None:
+        """It knows the client's certificate, and what ALPN chose."""
+        leaf = Authority().issue("client")
+        transport = self.secured(alpn="x", peer=CertificateFacts.of(leaf.certificate))
+        self.assertEqual(transport.negotiatedProtocol, b"x")
+        self.assertEqual(transport.getPeerCertificate().get_subject().CN, "client")
+
+    def test_nothing_known(self) -> None:
+        """Without either there is none."""
+        transport = self.secured()
+        self.assertIsNone(transport.negotiatedProtocol)
+        self.assertIsNone(transport.getPeerCertificate())
 
 
 class SiteTests(FactoryCase):

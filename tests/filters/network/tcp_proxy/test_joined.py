@@ -2,9 +2,10 @@
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from meshd.filter import NetworkFilter
+from meshd.filter import NetworkFilter, WatchingFilter
 from meshd.filters.network.tcp_proxy import tcp_proxy
 from meshd.net.listener import FilterChain, Listener
 from tests.filters.network.tcp_proxy.conversation import message
@@ -22,6 +23,21 @@ class LeavesLater(NetworkFilter):
         if b"!" in data:
             self.leave()
         self.inner.dataReceived(data)
+
+
+class Watches(WatchingFilter):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+
+    def received(self, data: bytes) -> None:
+        self.seen += data
+
+
+def _same(watches: Watches) -> Watches:
+    """Make the filter of a connection: this one."""
+    return watches
 
 
 class ProxyCase(WorkerCase):
@@ -136,6 +152,21 @@ class JoinedTests(ProxyCase):
         self.loop.turn()
         self.assertEqual(ending(client), (b"", "FIN"))
         self.assertEqual(self.relays, 0)
+
+    def test_watched(self) -> None:
+        """Behind a filter that only watches they are joined too, from the start or once others have left."""
+        others: list[list[Callable[[], Any]]] = [[], [LeavesLater]]
+        for before in others:
+            watches = Watches()
+            client, host = self.pair(self.proxy(*before, partial(_same, watches)))
+            self.assertEqual(self.relays, 0 if before else 2)
+            for data in (b"wait", b"go!", b"on"):
+                client.sendall(data)
+                self.loop.turn()
+                self.assertEqual(host.recv(100), data)
+            self.assertEqual((self.relays, watches.seen), (2, b"waitgo!on"))
+            reset(client)
+            self.loop.turn(3)
 
     def test_joined_once(self) -> None:
         """Data that came before the connection does not join the two twice."""

@@ -4,7 +4,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from meshd.filter import NetworkFilter
-from meshd.interfaces import NoHost, Overflow, PendingOverflow
+from meshd.interfaces import ConnectError, NoHost, Overflow, PendingOverflow
 from meshd.testing import FakeCluster
 from tests.filters.network.tcp_proxy.conversation import LOG, Conversation
 
@@ -188,6 +188,30 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(talk.cluster.stats.upstream_cx_connect_attempts_exceeded.value, 1)
         talk.client.close()
         self.assertEqual(talk.lines, [("TcpConnectionEnd", "UF,URX", 0, 0)])
+
+    def test_greeting(self) -> None:
+        """What a host said before it failed is for the client, of the last attempt only."""
+        talk = Conversation(max_connect_attempts=2)
+        talk.host.upstream.connect_failed(ConnectError("no TLS", greeting=b"220 one\r\n"))
+        self.assertEqual(talk.client.received, b"")
+        talk.host.upstream.connect_failed(ConnectError("no TLS", greeting=b"220 two\r\n"))
+        self.assertEqual(talk.client.received, b"220 two\r\n")
+        self.assertTrue(talk.client.dropped)
+        self.assertFalse(talk.client.was_reset)
+
+    def test_greeting_of_the_last_host(self) -> None:
+        """If there is no host left to try, the words of the last failure are for the client all the same."""
+        talk = Conversation(max_connect_attempts=5)
+        talk.cluster.error = NoHost("c")
+        talk.host.upstream.connect_failed(ConnectError("no TLS", greeting=b"220 one\r\n", reset=True))
+        self.assertEqual(talk.client.received, b"220 one\r\n")
+        self.assertTrue(talk.client.was_reset)
+
+    def test_reset(self) -> None:
+        """A failure may say that the client is to be reset."""
+        talk = Conversation()
+        talk.host.upstream.connect_failed(ConnectError("no TLS", reset=True))
+        self.assertTrue(talk.client.was_reset)
 
     def test_timeout(self) -> None:
         """A host that does not answer: as one that refuses, but without a reason."""

@@ -1,0 +1,1 @@
+``meshd.transport_sockets.dialogue`` asks a server for TLS as its protocol wants it (SMTP with AUTH, POP3, IMAP, NNTP, LDAP, PostgreSQL, CIFS), or goes through a proxy (CONNECT with Basic or NTLM, SOCKS 5).

@@ -1,0 +1,1 @@
+The admin page answers ``/metrics`` as it does ``/stats/prometheus``.

@@ -1,0 +1,1 @@
+redis_proxy: a transaction that meets MOVED follows it as a whole.

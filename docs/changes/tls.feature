@@ -1,0 +1,1 @@
+TLS on both sides (``envoy.transport_sockets.tls`` and ``starttls``): several certificates, what is demanded of peers, resumption, ALPN, pre-shared keys, a key log, reasons of failures in access logs; ``validate --strict`` refuses clusters that trust anybody.  See docs/tls.rst.

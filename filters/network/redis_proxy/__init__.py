@@ -1,0 +1,37 @@
+"""
+A proxy for Redis: one place to connect to, in front of many servers.
+
+A ``Client`` (client) reads commands; a ``Table`` (table, commands) knows what kind each is
+of, and ``actions`` what does it: keyed (by the host of the key, or cut up by host), fan_out
+(every host, with merge), local, transaction, session, pubsub, dedicated (what blocks).
+Commands travel as a ``Request`` (request) over the ``Link`` (link) that a ``Pool`` (pool)
+has to the host.  ``settings`` has Envoy's config, ``options`` what only meshd has.
+
+Serves envoy.extensions.filters.network.redis_proxy.v3.RedisProxy, but for
+external_auth_provider and the DNS cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from envoy.extensions.filters.network.redis_proxy.v3.redis_proxy_pb2 import RedisProxy
+
+from meshd.filters.network.redis_proxy.client import Client
+from meshd.filters.network.redis_proxy.options import redis_options
+from meshd.filters.network.redis_proxy.settings import SERVES, Settings
+from meshd.interfaces import IFactoryContext
+from meshd.plugin import NetworkFilterPlugin
+
+__all__ = ["redis_options", "redis_proxy"]
+
+
+def configure(config: RedisProxy, context: IFactoryContext) -> Callable[[], Client]:
+    """Read the config; return what makes the filter of a connection."""
+    return partial(Client, Settings(config, context))
+
+
+redis_proxy = NetworkFilterPlugin(
+    "envoy.filters.network.redis_proxy", RedisProxy, configure, serves=SERVES, terminal=True
+)

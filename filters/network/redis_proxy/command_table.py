@@ -1,0 +1,291 @@
+"""
+What Redis and Valkey say of their commands.
+
+Made by tests/filters/network/redis_proxy/generate.py: do not edit.
+The columns: name, arity, flags, ACL categories that do not follow from the flags, and where
+the keys are (key_specs).
+"""
+
+ROWS = """
+acl -2 - - -
+append 3 denyoom,fast,write string 1
+arcount 2 readonly,fast array 1
+ardel -3 write,fast array 1
+ardelrange -4 write array 1
+arget 3 readonly,fast array 1
+argetrange 4 readonly array 1
+argrep -6 readonly array 1
+arinfo -2 readonly array 1
+arinsert -3 write,denyoom,fast array 1
+arlastitems -3 readonly array 1
+arlen 2 readonly,fast array 1
+armget -3 readonly,fast array 1
+armset -4 write,denyoom,fast array 1
+arnext 2 readonly,fast array 1
+arop -5 readonly array 1
+arring -4 write,denyoom array 1
+arscan -4 readonly array 1
+arseek 3 write,fast array 1
+arset -4 write,denyoom,fast array 1
+asking 1 fast connection -
+auth -2 allow_busy,fast,loading,no_auth,noscript,stale connection -
+bgrewriteaof 1 admin,no_async_loading,noscript - -
+bgsave -1 admin,no_async_loading,noscript - -
+bitcount -2 readonly bitmap 1
+bitfield -2 denyoom,write bitmap 1
+bitfield_ro -2 fast,readonly bitmap 1
+bitop -4 denyoom,write bitmap 2 3..-1
+bitpos -3 readonly bitmap 1
+blmove 6 blocking,denyoom,noscript,write list 1 2
+blmpop -5 blocking,movablekeys,write list 2#
+blpop -3 blocking,noscript,write list 1..-2
+brpop -3 blocking,noscript,write list 1..-2
+brpoplpush 4 blocking,denyoom,noscript,write list 1 2
+bzmpop -5 blocking,movablekeys,write sortedset 2#
+bzpopmax -3 blocking,fast,noscript,write sortedset 1..-2
+bzpopmin -3 blocking,fast,noscript,write sortedset 1..-2
+client -2 - - -
+cluster -2 - - -
+clusterscan -2 readonly keyspace -
+command -1 loading,stale connection -
+commandlog -2 - - -
+config -2 - - -
+copy -3 denyoom,write keyspace 1 2
+dbsize 1 fast,readonly keyspace -
+debug -2 admin,loading,noscript,stale - -
+decr 2 denyoom,fast,write string 1
+decrby 3 denyoom,fast,write string 1
+del -2 write keyspace 1..-1
+delex -2 write,fast string 1
+delifeq 3 fast,write string 1
+digest 2 readonly,fast string 1
+discard 1 allow_busy,fast,loading,noscript,stale transaction -
+dump 2 readonly keyspace 1
+echo 2 fast,loading,stale connection -
+eval -3 movablekeys,no_mandatory_keys,noscript,skip_monitor,stale scripting 2#?
+eval_ro -3 movablekeys,no_mandatory_keys,noscript,readonly,skip_monitor,stale scripting 2#?
+evalsha -3 movablekeys,no_mandatory_keys,noscript,skip_monitor,stale scripting 2#?
+evalsha_ro -3 movablekeys,no_mandatory_keys,noscript,readonly,skip_monitor,stale scripting 2#?
+exec 1 loading,noscript,skip_slowlog,stale transaction -
+exists -2 fast,readonly keyspace 1..-1
+expire -3 fast,write keyspace 1
+expireat -3 fast,write keyspace 1
+expiretime 2 fast,readonly keyspace 1
+failover -1 admin,noscript,stale - -
+fcall -3 movablekeys,no_mandatory_keys,noscript,skip_monitor,stale scripting 2#?
+fcall_ro -3 movablekeys,no_mandatory_keys,noscript,readonly,skip_monitor,stale scripting 2#?
+flushall -1 write dangerous,keyspace -
+flushdb -1 write dangerous,keyspace -
+function -2 - - -
+geoadd -5 denyoom,write geo 1
+geodist -4 readonly geo 1
+geohash -2 readonly geo 1
+geopos -2 readonly geo 1
+georadius -6 denyoom,movablekeys,write geo georadius
+georadius_ro -6 readonly geo 1
+georadiusbymember -5 denyoom,movablekeys,write geo georadiusbymember
+georadiusbymember_ro -5 readonly geo 1
+geosearch -7 readonly geo 1
+geosearchstore -8 denyoom,write geo 1 2
+get 2 fast,readonly string 1
+getbit 3 fast,readonly bitmap 1
+getdel 2 fast,write string 1
+getex -2 fast,write string 1
+getrange 4 readonly string 1
+getset 3 denyoom,fast,write string 1
+hdel -3 fast,write hash 1
+hello -1 allow_busy,fast,loading,no_auth,noscript,stale connection -
+hexists 3 fast,readonly hash 1
+hexpire -6 fast,write hash 1
+hexpireat -6 fast,write hash 1
+hexpiretime -5 fast,readonly hash 1
+hget 3 fast,readonly hash 1
+hgetall 2 readonly hash 1
+hgetdel -5 fast,write hash 1
+hgetex -5 fast,write hash 1
+hincrby 4 denyoom,fast,write hash 1
+hincrbyfloat 4 denyoom,fast,write hash 1
+hkeys 2 readonly hash 1
+hlen 2 fast,readonly hash 1
+hmget -3 fast,readonly hash 1
+hmset -4 denyoom,fast,write hash 1
+hotkeys -2 - - -
+hpersist -5 fast,write hash 1
+hpexpire -6 fast,write hash 1
+hpexpireat -6 fast,write hash 1
+hpexpiretime -5 fast,readonly hash 1
+hpttl -5 fast,readonly hash 1
+hrandfield -2 readonly hash 1
+hscan -3 readonly hash 1
+hset -4 denyoom,fast,write hash 1
+hsetex -6 denyoom,fast,write hash 1
+hsetnx 4 denyoom,fast,write hash 1
+hstrlen 3 fast,readonly hash 1
+httl -5 fast,readonly hash 1
+hvals 2 readonly hash 1
+incr 2 denyoom,fast,write string 1
+incrby 3 denyoom,fast,write string 1
+incrbyfloat 3 denyoom,fast,write string 1
+info -1 loading,stale dangerous -
+keys 2 readonly dangerous,keyspace -
+lastsave 1 fast,loading,stale admin,dangerous -
+latency -2 - - -
+lcs -3 readonly string 1..2
+lindex 3 readonly list 1
+linsert 5 denyoom,write list 1
+llen 2 fast,readonly list 1
+lmove 5 denyoom,write list 1 2
+lmpop -4 movablekeys,write list 1#
+lolwut -1 fast,readonly - -
+lpop -2 fast,write list 1
+lpos -3 readonly list 1
+lpush -3 denyoom,fast,write list 1
+lpushx -3 denyoom,fast,write list 1
+lrange 4 readonly list 1
+lrem 4 write list 1
+lset 4 denyoom,write list 1
+ltrim 4 write list 1
+memory -2 - - -
+mget -2 fast,readonly string 1..-1
+migrate -6 movablekeys,write dangerous,keyspace migrate
+module -2 - - -
+monitor 1 admin,loading,noscript,stale - -
+move 3 fast,write keyspace 1
+mset -3 denyoom,write string 1..-1/2
+msetex -4 denyoom,movablekeys,write string 1#/2
+msetnx -3 denyoom,write string 1..-1/2
+multi 1 allow_busy,fast,loading,noscript,stale transaction -
+object -2 - - -
+persist 2 fast,write keyspace 1
+pexpire -3 fast,write keyspace 1
+pexpireat -3 fast,write keyspace 1
+pexpiretime 2 fast,readonly keyspace 1
+pfadd -2 denyoom,fast,write hyperloglog 1
+pfcount -2 readonly hyperloglog 1..-1
+pfdebug 3 admin,denyoom,write hyperloglog 2
+pfmerge -2 denyoom,write hyperloglog 1 2..-1
+pfselftest 1 admin hyperloglog -
+ping -1 fast connection -
+psetex 4 denyoom,write string 1
+psubscribe -2 loading,noscript,pubsub,stale - -
+psync -3 admin,no_async_loading,no_multi,noscript - -
+pttl 2 fast,readonly keyspace 1
+publish 3 fast,loading,pubsub,stale - -
+pubsub -2 - - -
+punsubscribe -1 loading,noscript,pubsub,stale - -
+quit -1 allow_busy,fast,loading,no_auth,noscript,stale connection -
+randomkey 1 readonly keyspace -
+readonly 1 fast,loading,stale connection -
+readwrite 1 fast,loading,stale connection -
+rename 3 write keyspace 1 2
+renamenx 3 fast,write keyspace 1 2
+replconf -1 admin,allow_busy,loading,noscript,stale - -
+replicaof 3 admin,no_async_loading,noscript,stale - -
+reset 1 allow_busy,fast,loading,no_auth,noscript,stale connection -
+restore -4 denyoom,write dangerous,keyspace 1
+restore-asking -4 asking,denyoom,write dangerous,keyspace 1
+role 1 fast,loading,noscript,stale admin,dangerous -
+rpop -2 fast,write list 1
+rpoplpush 3 denyoom,write list 1 2
+rpush -3 denyoom,fast,write list 1
+rpushx -3 denyoom,fast,write list 1
+sadd -3 denyoom,fast,write set 1
+save 1 admin,no_async_loading,no_multi,noscript - -
+scan -2 readonly keyspace -
+scard 2 fast,readonly set 1
+script -2 - - -
+sdiff -2 readonly set 1..-1
+sdiffstore -3 denyoom,write set 1 2..-1
+select 2 fast,loading,stale connection -
+set -3 denyoom,write string 1
+setbit 4 denyoom,write bitmap 1
+setex 4 denyoom,write string 1
+setnx 3 denyoom,fast,write string 1
+setrange 4 denyoom,write string 1
+shutdown -1 admin,allow_busy,loading,no_multi,noscript,stale - -
+sinter -2 readonly set 1..-1
+sintercard -3 movablekeys,readonly set 1#
+sinterstore -3 denyoom,write set 1 2..-1
+sismember 3 fast,readonly set 1
+slaveof 3 admin,no_async_loading,noscript,stale - -
+slowlog -2 - - -
+smembers 2 readonly set 1
+smismember -3 fast,readonly set 1
+smove 4 fast,write set 1 2
+sort -2 denyoom,movablekeys,write dangerous,list,set,sortedset sort
+sort_ro -2 movablekeys,readonly dangerous,list,set,sortedset 1
+spop -2 fast,write set 1
+spublish 3 fast,loading,pubsub,stale - !1
+srandmember -2 readonly set 1
+srem -3 fast,write set 1
+sscan -3 readonly set 1
+ssubscribe -2 loading,noscript,pubsub,stale - !1..-1
+strlen 2 fast,readonly string 1
+subscribe -2 loading,noscript,pubsub,stale - -
+substr 4 readonly string 1
+sunion -2 readonly set 1..-1
+sunionstore -3 denyoom,write set 1 2..-1
+sunsubscribe -1 loading,noscript,pubsub,stale - !1..-1
+swapdb 3 fast,write dangerous,keyspace -
+sync 1 admin,no_async_loading,no_multi,noscript - -
+time 1 fast,loading,stale - -
+touch -2 fast,readonly keyspace 1..-1
+ttl 2 fast,readonly keyspace 1
+type 2 fast,readonly keyspace 1
+unlink -2 fast,write keyspace 1..-1
+unsubscribe -1 loading,noscript,pubsub,stale - -
+unwatch 1 allow_busy,fast,loading,noscript,stale transaction -
+wait 3 noscript connection -
+waitaof 4 blocking connection -
+watch -2 allow_busy,fast,loading,noscript,stale transaction 1..-1
+xack -4 fast,write stream 1
+xackdel -6 fast,write stream 1
+xadd -5 denyoom,fast,write stream 1
+xautoclaim -6 fast,write stream 1
+xcfgset -2 write,fast stream 1
+xclaim -6 fast,write stream 1
+xdel -3 fast,write stream 1
+xdelex -5 fast,write stream 1
+xgroup -2 - - -
+xinfo -2 - - -
+xlen 2 fast,readonly stream 1
+xpending -3 readonly stream 1
+xrange -4 readonly stream 1
+xread -4 blocking,movablekeys,readonly stream @STREAMS:1..%2
+xreadgroup -7 blocking,movablekeys,write stream @STREAMS:4..%2
+xrevrange -4 readonly stream 1
+xsetid -3 denyoom,fast,write stream 1
+xtrim -4 write stream 1
+zadd -4 denyoom,fast,write sortedset 1
+zcard 2 fast,readonly sortedset 1
+zcount 4 fast,readonly sortedset 1
+zdiff -3 movablekeys,readonly sortedset 1#
+zdiffstore -4 denyoom,movablekeys,write sortedset 1 2#
+zincrby 4 denyoom,fast,write sortedset 1
+zinter -3 movablekeys,readonly sortedset 1#
+zintercard -3 movablekeys,readonly sortedset 1#
+zinterstore -4 denyoom,movablekeys,write sortedset 1 2#
+zlexcount 4 fast,readonly sortedset 1
+zmpop -4 movablekeys,write sortedset 1#
+zmscore -3 fast,readonly sortedset 1
+zpopmax -2 fast,write sortedset 1
+zpopmin -2 fast,write sortedset 1
+zrandmember -2 readonly sortedset 1
+zrange -4 readonly sortedset 1
+zrangebylex -4 readonly sortedset 1
+zrangebyscore -4 readonly sortedset 1
+zrangestore -5 denyoom,write sortedset 1 2
+zrank -3 fast,readonly sortedset 1
+zrem -3 fast,write sortedset 1
+zremrangebylex 4 write sortedset 1
+zremrangebyrank 4 write sortedset 1
+zremrangebyscore 4 write sortedset 1
+zrevrange -4 readonly sortedset 1
+zrevrangebylex -4 readonly sortedset 1
+zrevrangebyscore -4 readonly sortedset 1
+zrevrank -3 fast,readonly sortedset 1
+zscan -3 readonly sortedset 1
+zscore 3 fast,readonly sortedset 1
+zunion -3 movablekeys,readonly sortedset 1#
+zunionstore -4 denyoom,movablekeys,write sortedset 1 2#
+"""

@@ -1,0 +1,176 @@
+"""A Redis Cluster that changes while clients of redis_proxy are at work: failover, slots that move."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshd.codec.redis_slot import slot
+from tests.integration.test_redis_property import endpoints, proxied
+from tests.interop.oracle import Proxy
+from tests.redis_servers import ErrorReply, RedisCluster, Talk
+
+CONFIG = "type.googleapis.com/envoy.extensions.clusters.redis.v3.RedisClusterConfig"
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisCluster]:
+    """Three primaries and three replicas, each of which goes on when others are down."""
+    servers = RedisCluster("--cluster-require-full-coverage", "no")
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+def port(redis: RedisCluster, tmp_path: Path) -> Iterator[int]:
+    """The port of meshd's redis_proxy in front of it."""
+    typed = {"@type": CONFIG, "cluster_refresh_rate": "0.5s"}
+    part = proxied(
+        {
+            "lb_policy": "CLUSTER_PROVIDED",
+            "cluster_type": {"name": "envoy.clusters.redis", "typed_config": typed},
+            "load_assignment": endpoints([server.port for server in redis.servers]),
+        }
+    )
+    proxy = Proxy("meshd", part, tmp_path)
+    where = proxy.address()
+    assert isinstance(where, tuple)
+    yield where[1]
+    proxy.stop()
+
+
+class Worker:
+    """A client that counts a key up, again and again; answers has each answer, in order."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self.key = key
+        self.answers: list[Any] = []
+        self.stopped = False
+        self._talk = Talk(port)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while not self.stopped:
+            self.answers.append(self._talk.ask("INCR", self.key))
+            time.sleep(0.002)
+
+    @property
+    def errors(self) -> list[ErrorReply]:
+        """The errors so far."""
+        return [each for each in self.answers if isinstance(each, ErrorReply)]
+
+    def works(self, times: int = 20) -> bool:
+        """Whether the last answers were no errors."""
+        return len(self.answers) >= times and not any(
+            isinstance(each, ErrorReply) for each in self.answers[-times:]
+        )
+
+    def stop(self) -> None:
+        """Stop."""
+        self.stopped = True
+        self._thread.join(10)
+        self._talk.close()
+
+
+class Workers:
+    """A client for each of some keys."""
+
+    def __init__(self, port: int, keys: list[str]) -> None:
+        self.all = [Worker(port, key) for key in keys]
+
+    def __enter__(self) -> list[Worker]:
+        RedisCluster.wait(lambda: all(each.works() for each in self.all), "the clients to work")
+        return self.all
+
+    def __exit__(self, *reason: object) -> None:
+        for each in self.all:
+            each.stop()
+
+
+def primary_of(redis: RedisCluster, key: str) -> int:
+    """Return the port of the primary that has a key."""
+    where = slot(key.encode())
+    alive = next(server.port for server in redis.servers if server.running)
+    return next(ports[0] for first, last, ports in redis.slots(alive) if first <= where <= last)
+
+
+def keys_by_primary(redis: RedisCluster) -> list[str]:
+    """Return a key on each of the primaries."""
+    found = {primary_of(redis, key): key for key in (f"count{number}" for number in range(50))}
+    assert len(found) == 3
+    return list(found.values())
+
+
+def test_failover(redis: RedisCluster, port: int) -> None:
+    """When a primary dies its clients alone see errors, and none once a replica has taken over."""
+    keys = keys_by_primary(redis)
+    victim = redis.server_at(primary_of(redis, keys[0]))
+    with Workers(port, keys) as (hurt, *others):
+        victim.kill()
+        try:
+            redis.wait(lambda: hurt.errors, "the errors")
+            redis.wait(lambda: hurt.works(50), "the replica to take over")
+            assert primary_of(redis, keys[0]) != victim.port
+        finally:
+            victim.start()
+        redis.await_ok(6)
+        count = len(hurt.errors)
+        redis.wait(lambda: hurt.works(100), "the clients to go on")
+        assert len(hurt.errors) == count
+        for other in others:
+            assert other.works(100)
+            assert other.errors == []
+            assert other.answers == list(range(1, len(other.answers) + 1))
+
+
+def test_moving(redis: RedisCluster, port: int) -> None:
+    """While a slot moves, with its keys, its clients see no error, and each count is done once."""
+    keys = [f"{{moving}}{number}" for number in range(5)]
+    before = primary_of(redis, keys[0])
+    places = [primary_of(redis, key) for key in keys_by_primary(redis)]
+    after = next(each for each in places if each != before)
+    with Workers(port, keys) as workers:
+        for place in (after, before, after):
+            redis.move_slot(slot(b"moving"), place)
+            redis.await_ok(6)
+            assert primary_of(redis, keys[0]) == place
+    for each in workers:
+        assert each.errors == []
+        assert each.answers == list(range(1, len(each.answers) + 1))
+
+
+def test_transaction_moved(redis: RedisCluster, tmp_path: Path) -> None:
+    """A transaction that a node has not the slots for is done by the node that has, once."""
+    key, elsewhere = keys_by_primary(redis)[:2]
+    part = proxied({"type": "STATIC", "load_assignment": endpoints([primary_of(redis, elsewhere)])})
+    proxy = Proxy("meshd", part, tmp_path)
+    talk = Talk(int(proxy.address()[1]))
+    try:
+        talk.ask("DEL", key)
+        for count in (1, 3):
+            said = talk.ask_all([["MULTI"], ["INCR", key], ["INCR", key], ["EXEC"]])
+            assert said == [b"OK", b"QUEUED", b"QUEUED", [count, count + 1]]
+    finally:
+        talk.close()
+        proxy.stop()
+
+
+def test_replica_promoted(redis: RedisCluster, port: int) -> None:
+    """A failover that an operator asks for costs its clients no more than errors while it is done."""
+    keys = keys_by_primary(redis)
+    old = primary_of(redis, keys[1])
+    [replica] = [ports[1] for _, _, ports in redis.slots() if ports[0] == old][:1]
+    with Workers(port, keys) as workers:
+        assert redis.ask(replica, "CLUSTER", "FAILOVER") == b"OK"
+        redis.wait(lambda: primary_of(redis, keys[1]) == replica, "the failover")
+        redis.await_ok(6)
+        redis.wait(lambda: workers[1].works(100), "the clients to go on")
+    for each in workers:
+        assert each.errors == []
+        assert each.answers == list(range(each.answers[0], each.answers[0] + len(each.answers)))
