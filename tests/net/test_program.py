@@ -10,10 +10,10 @@ from twisted.internet import reactor  # noqa: TID251 - the programs are real, an
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
 
 from meshd.config.records import read_record
 from meshd.net.program import Exec, Program, run
+from tests.net.reaping import ReapingCase
 
 
 def read_all(sock: socket.socket) -> bytes:
@@ -25,10 +25,10 @@ def read_all(sock: socket.socket) -> bytes:
     return data
 
 
-class ProgramTests(TestCase):
+class ProgramTests(ReapingCase):
     """A program on a socketpair."""
 
-    def setUp(self) -> None:
+    def prepare(self) -> None:
         self.descriptors = set(os.listdir("/proc/self/fd"))
         self.ended: Deferred[Program] = Deferred()
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from twisted.internet import reactor  # noqa: TID251 - the programs are real, and this one reaps them
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import TestCase
 
 from meshd.net.source import Descriptors, DescriptorSource, ExecSource, ProgramSource
 from meshd.testing import FakeTimers
+from tests.net.reaping import ReapingCase
 from tests.net.test_program import read_all
 
 
@@ -35,10 +34,10 @@ class Taker:
         self.remotes.append(remote)
 
 
-class SourceCase(TestCase):
+class SourceCase(ReapingCase):
     """A listener, and what its connections come from."""
 
-    def setUp(self) -> None:
+    def prepare(self) -> None:
         self.listener = Taker()
         self.addCleanup(self.close)
 
@@ -47,20 +46,12 @@ class SourceCase(TestCase):
         for sock in self.listener.taken:
             sock.close()
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until it holds."""
-        for _ in range(1000):
-            if condition():
-                return
-            await deferLater(reactor, 0.01, lambda: None)
-        self.fail("it never happened")
-
 
 class ProgramTests(SourceCase):
     """A program is the client."""
 
-    def setUp(self) -> None:
-        super().setUp()
+    def prepare(self) -> None:
+        super().prepare()
         self.clock = Clock()
 
     def source(self, script: str, retry: float | None = None) -> ProgramSource:
@@ -127,8 +118,8 @@ class ProgramTests(SourceCase):
 class DescriptorTests(SourceCase):
     """Descriptors that are open already."""
 
-    def setUp(self) -> None:
-        super().setUp()
+    def prepare(self) -> None:
+        super().prepare()
         self.finished: list[bool] = []
 
     def source(self, first: int, second: int) -> DescriptorSource:

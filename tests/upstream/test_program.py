@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet import reactor  # noqa: TID251 - the programs are real, and this one reaps them
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from meshd.net.poller import Poller
 from meshd.net.program import Exec
@@ -17,15 +17,16 @@ from meshd.observe.info import ConnectionInfo
 from meshd.testing import CLIENT, SERVER
 from meshd.upstream.connect import Connector
 from meshd.upstream.program import GRACE, NAME, ProgramCluster, environment
+from tests.net.reaping import ReapingCase
 from tests.tls.authority import Authority, subject_of
 from tests.upstream.dialling import Caller
 from tests.upstream.support import Surrounding, message
 
 
-class ProgramClusterTests(TestCase):
+class ProgramClusterTests(ReapingCase):
     """A cluster that is a program."""
 
-    def setUp(self) -> None:
+    def prepare(self) -> None:
         self.poller = Poller(reactor)
         self.poller.start()
         self.timers = Timers(reactor)
@@ -52,14 +53,6 @@ class ProgramClusterTests(TestCase):
         cluster.stop()
         await self.until(lambda: not cluster.running)
         await deferLater(reactor, GRACE + 0.05, lambda: None)
-
-    async def until(self, condition: Any) -> None:
-        """Wait until it holds."""
-        for _ in range(1000):
-            if condition():
-                return
-            await deferLater(reactor, 0.01, lambda: None)
-        self.fail(f"it never happened: {self.caller.events} {self.caller.data!r}")
 
     async def test_conversation(self) -> None:
         """What is written is the program's input, what it says is received; each end is told."""
