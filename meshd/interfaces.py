@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ITransport,
 )
+from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 from meshd.errors import ConnectError as ConnectError
@@ -131,6 +132,9 @@ class IConnection(Interface):
 
     def close_now() -> None:
         """End it at once, with a FIN, dropping what waits to be sent."""
+
+    def protocol_failed(failure: Failure) -> None:
+        """Log that a filter of it raised, with the filter's name, and count it; who says so ends it."""
 
     stream: Any = Attribute("The outermost transport: the socket, as an ITCPTransport.")
     last_active: float = Attribute("When bytes last came or went, in the clock's seconds.")

@@ -174,6 +174,8 @@ class FakeClient(NetworkFilter):
         self.last_active = 0.0
         self.buffered: IGauge | None = None
         self._closers: list[Callable[[], object]] = []
+        #: What filters raised, as far as the connection was told.
+        self.failures: list[Failure] = []
         #: Whether the transport socket is starttls; what came early once TLS was begun.
         self.starttls = False
         self.secure_with: bytes | None = None
@@ -205,6 +207,9 @@ class FakeClient(NetworkFilter):
 
     def close_now(self) -> None:
         self.wire.close_now()
+
+    def protocol_failed(self, failure: Failure) -> None:
+        self.failures.append(failure)
 
     def start_secure_transport(self, early: bytes = b"") -> bool:
         """Begin TLS if starttls says so: what a test wrote before stays, and secure_with keeps early."""

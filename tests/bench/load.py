@@ -83,17 +83,27 @@ def download(port: int, size: int, seconds: float, path: str = "/big") -> int:
     return total
 
 
+def dial(port: int, number: int) -> socket.socket:
+    """Return the connection of this number; each 5,000 have a source address. Raises Failed."""
+    sock = socket.socket()
+    try:
+        sock.settimeout(10.0)
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((f"127.0.1.{1 + number // 5000}", 0))
+        sock.connect(("127.0.0.1", port))
+    except OSError as error:
+        sock.close()
+        raise Failed(f"connection {number}: {error}") from None
+    return sock
+
+
 @contextmanager
 def idle_connections(port: int, count: int) -> Iterator[None]:
-    """Hold so many connections open, each after one round trip, from source addresses of 5,000 each."""
+    """Hold so many connections open, each after one round trip."""
     with ExitStack() as stack:
         for number in range(count):
-            sock = stack.enter_context(socket.socket())
-            sock.settimeout(10.0)
-            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((f"127.0.1.{1 + number // 5000}", 0))
+            sock = stack.enter_context(dial(port, number))
             try:
-                sock.connect(("127.0.0.1", port))
                 sock.sendall(REQUEST)
                 if not sock.recv(4096):
                     raise Failed(f"connection {number} was closed without an answer")

@@ -20,9 +20,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.bench import measure, proxies
-from tests.bench.programs import Failed, Program, free_port
+from tests.bench.programs import Failed, Program, file_limit, free_port
 from tests.bench.proxies import Prepare, program
-from tests.bench.rows import Bench, Running
+from tests.bench.rows import Bench, Running, cpu_of
+from tests.bench.subscribers import audience
 from tests.bench.table import REFERENCE, Line
 
 CLIENTS = 50
@@ -37,6 +38,12 @@ WORK: dict[str, Sequence[str]] = {
 }
 PIPELINES = (1, 16, 128)
 
+#: Of one channel; and how many messages are published at once.
+SUBSCRIBERS = 10_000
+BURSTS = (1, 16)
+#: Without a proxy: what subscribers cost the server itself.
+SERVER = "redis-server"
+
 HEAD = """\
 admin:
   address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin} }} }}
@@ -44,6 +51,7 @@ static_resources:
   listeners:
   - name: redis
     address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    tcp_backlog_size: 4096
     filter_chains:
     - filters:
       - name: envoy.filters.network.redis_proxy
@@ -108,15 +116,21 @@ CANDIDATES: dict[str, Callable[[Sequence[int], Path, int, int], list[str]]] = {
 }
 
 
+def server(place: Path, port: int) -> list[str]:
+    """Run a Redis server, empty, for as many connections as may be. Raises Failed."""
+    return [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+            "--protected-mode", "no", "--appendonly", "no", "--dir", str(place),
+            "--tcp-backlog", "4096", "--maxclients", str(file_limit() - 100)]  # fmt: skip
+
+
 @contextmanager
 def servers(count: int, core: int) -> Iterator[list[int]]:
     """Have so many Redis servers, empty; yield their ports. Raises Failed."""
     ports = [free_port() for _ in range(count)]
     with TemporaryDirectory(prefix="bench-") as place, contextlib.ExitStack() as stack:
         for port in ports:
-            command = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
-                       "--appendonly", "no", "--dir", place]  # fmt: skip
-            stack.enter_context(Program(f"redis-{port}", command, core, Path(place))).wait_for_port(port)
+            started = Program(f"redis-{port}", server(Path(place), port), core, Path(place))
+            stack.enter_context(started).wait_for_port(port)
         yield ports
 
 
@@ -195,4 +209,30 @@ def four(bench: Bench) -> list[Line]:
     return rows_for(bench, 4)
 
 
-ROWS: dict[str, Callable[[Bench], list[Line]]] = {"redis": one, "redis-4": four}
+def subscribers(bench: Bench) -> list[Line]:
+    """Subscribers of one channel: CPU for each message that one of them gets, beside the server's own."""
+    count = min(SUBSCRIBERS, file_limit() - 300)
+    lines = {
+        burst: Line(f"{count} subscribers, {burst} published at once: each delivery", "us CPU", (SERVER, 1.2))
+        for burst in BURSTS
+    }
+
+    def work(proxy: Running) -> None:
+        with audience(proxy.port, count) as run:
+            run(BURSTS[0], 0)
+            for burst, line in lines.items():
+                line.add(proxy.name, 1e6 * cpu_of(proxy.pid, partial(run, burst, bench.seconds)))
+
+    with servers(1, min(os.sched_getaffinity(0))) as ports:
+        made: dict[str, Prepare] = {SERVER: lambda place, port, _: server(place, port)}
+        if "meshd" in bench.peers:
+            made["meshd"] = partial(meshd, ports)
+        bench.alternate("redis-subscribers", work, list(made), candidates=made)
+    return list(lines.values())
+
+
+ROWS: dict[str, Callable[[Bench], list[Line]]] = {
+    "redis": one,
+    "redis-4": four,
+    "redis-subscribers": subscribers,
+}

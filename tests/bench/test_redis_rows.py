@@ -48,3 +48,14 @@ def test_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.left_out == {}
     assert len(lines) == 18
     assert all(len(line.values["meshd"]) == 1 for line in lines)
+
+
+def test_subscribers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of subscribers measures the server itself, and meshd before it; it says how many there are."""
+    monkeypatch.setattr(redis_rows, "SUBSCRIBERS", 20)
+    bench = Bench([], [1], 0, min(os.sched_getaffinity(0)), peers=["meshd", "envoy"])
+    bench.rounds, bench.seconds = 1, 1
+    lines = redis_rows.subscribers(bench)
+    assert bench.left_out == {}
+    assert [line.work.split(",")[0] for line in lines] == ["20 subscribers"] * 2
+    assert all(len(line.values[name]) == 1 for line in lines for name in ("meshd", "redis-server"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from meshd.codec.resp import encode
 from meshd.codec.resp_reply import Push
 from meshd.codec.resp_reply import encode as encode_value
+from meshd.filters.network.redis_proxy.deliveries import Deliveries
 from meshd.filters.network.redis_proxy.request import NO_HOST, UPSTREAM_FAILURE, Request, Slot
 from meshd.interfaces import IHost, ITimer, UpstreamError
 
@@ -61,6 +62,7 @@ class Hub:
         self._settings = settings
         self._links: dict[tuple[Pool, IHost], Link] = {}
         self._topics: dict[tuple[bytes, bytes], Topic] = {}
+        self._deliveries = Deliveries(settings.context.soon)
         self._timer: ITimer | None = None
 
     def join(self, client: Client, kind: bytes, name: bytes, then: Callable[[bytes], object]) -> None:
@@ -73,6 +75,7 @@ class Hub:
                 then(error)
                 return
             self._topics[kind, name] = topic
+        self._deliveries.flush()
         topic.clients[client] = None
         if topic.missing:
             topic.then.append(partial(then, b""))
@@ -86,6 +89,7 @@ class Hub:
         topic = self._topics.get((kind, name))
         if topic is None:
             return
+        self._deliveries.flush()
         topic.clients.pop(client, None)
         if not topic.clients:
             del self._topics[kind, name]
@@ -151,7 +155,7 @@ class Hub:
         if kind is not None:
             topic = self._topics.get((kind, name))
             if topic is not None:
-                self._pass_on(topic, said)
+                self._deliveries.add(topic, said)
         elif word in _ACKS:
             topic = self._topics.get((word.upper(), name))
             if topic is not None and topic.missing:
@@ -161,15 +165,10 @@ class Hub:
                     for call in then:
                         call()
 
-    @staticmethod
-    def _pass_on(topic: Topic, said: bytes) -> None:
-        push = b">" + said[1:]
-        for client in list(topic.clients):
-            client.write(said if client.protocol == 2 else push)
-
     def _lost(self, pool: Pool, host: IHost, link: Link) -> None:
         """A host is gone: its subscribers are cut, for what they miss nobody can tell them."""
         self._links.pop((pool, host), None)
+        self._deliveries.flush()
         for key, topic in list(self._topics.items()):
             if link in topic.links:
                 self._topics.pop(key, None)

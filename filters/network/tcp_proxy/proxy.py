@@ -60,7 +60,7 @@ class Upstream:
 
     def protocol_failed(self, failure: Failure) -> None:
         """A link in the client's chain raised on the way out."""
-        self.proxy.connection.protocol_failed(failure)  # type: ignore[attr-defined]
+        self.proxy.connection.protocol_failed(failure)
         self.proxy.connection.abort()
 
     # The client's stream as producer: what the client sends waits for the host.

@@ -369,13 +369,11 @@ class RefusedCloseTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.talk = Conversation(filters=[RefusesToClose()])
-        self.failures: list[Failure] = []
-        self.talk.client.protocol_failed = self.failures.append  # type: ignore[attr-defined]
 
     def check(self) -> None:
         """Check that the client's side was closed all the same, and the filter blamed."""
         self.assertTrue(self.talk.client.wire.closed)
-        self.assertEqual(len(self.failures), 1)
+        self.assertEqual(len(self.talk.client.failures), 1)
 
     def test_no_connection(self) -> None:
         """The host refuses."""
