@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tests.interop.oracle import die_with_parent
+from tests.ports import free_port
 
 PATIENCE = 10.0
 """Seconds that a server has to start, and an answer to come."""
@@ -112,19 +113,6 @@ class Talk:
         """Close it."""
         self._file.close()
         self._socket.close()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, whose cluster bus port is free and valid as well."""
-    while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            if port > 55000:
-                continue
-            with contextlib.suppress(OSError):
-                other.bind(("127.0.0.1", port + 10000))
-                return port
 
 
 class RedisServer:

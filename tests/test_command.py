@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from meshd.command import filters_text
 from meshd.discover import Plugins
 from meshd.plugin import NetworkFilterPlugin
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 MESHD = (sys.executable, "-c", "import sys; from meshd.command import main; sys.exit(main())")
@@ -32,13 +33,6 @@ BAD = """
       - ecko: {}
       - tcp_proxy: {stat_prefix: a, cluster: none}
 """
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class CommandCase(SynchronousTestCase):

@@ -26,7 +26,8 @@ from meshd.testing import FakeClient, FakeContext
 from meshd.testing.context import FakeScope
 from meshd.tls.options import TlsOptions
 from meshd.tls.stats import TlsStats
-from tests.test_command import MESHD, CommandCase, free_port
+from tests.ports import free_port
+from tests.test_command import MESHD, CommandCase
 from tests.tls.authority import Authority
 
 ROOT = Path(__file__).parent.parent

@@ -14,9 +14,10 @@ from tempfile import TemporaryDirectory
 
 from tests.bench import redis_rows, table, tls_proxies, tls_rows
 from tests.bench.load import download
-from tests.bench.programs import Failed, Program, free_port, raise_file_limit
+from tests.bench.programs import Failed, Program, raise_file_limit
 from tests.bench.proxies import CANDIDATES, backend_command
 from tests.bench.rows import DIRECT, ROWS, Bench
+from tests.ports import free_port
 
 ALL_ROWS = {**ROWS, **tls_rows.ROWS, **redis_rows.ROWS}
 ALL_CANDIDATES = list(dict.fromkeys([*CANDIDATES, *tls_proxies.CANDIDATES, *redis_rows.CANDIDATES]))

@@ -70,6 +70,7 @@ def report(folded: Iterable[str], most: int = 25) -> str:
 
 def main() -> None:
     """Run a candidate under the load of a row, and print the report."""
+    from tests import ports
     from tests.bench import load, programs, proxies
     from tests.bench.__main__ import choose_cores
 
@@ -86,7 +87,7 @@ def main() -> None:
     proxy_core, load_core = choose_cores("")
     os.sched_setaffinity(0, {load_core})
     with TemporaryDirectory(prefix="bench-") as place:
-        directory, backend, port = Path(place), programs.free_port(), programs.free_port()
+        directory, backend, port = Path(place), ports.free_port(), ports.free_port()
         command = proxies.CANDIDATES[options.candidate](directory, port, backend)
         sampling = "from tests.bench.profile import start_sampling\nstart_sampling()\n"
         (directory / "sitecustomize.py").write_text(sampling)

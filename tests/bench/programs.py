@@ -7,7 +7,6 @@ Each runs in a session of its own, so that a proxy's workers go with it.
 from __future__ import annotations
 
 import os
-import random
 import resource
 import signal
 import socket
@@ -42,20 +41,6 @@ def raise_file_limit() -> int:
 def file_limit() -> int:
     """Return how many descriptors this process, and each that it starts, may have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody has, below those that outgoing connections take."""
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    ports = range(10000, first) if first > 11000 else range(61000, 65000)
-    while True:
-        port = random.choice(ports)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Program:

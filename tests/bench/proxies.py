@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench.programs import Failed, file_limit, free_port
+from tests.bench.programs import Failed, file_limit
+from tests.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

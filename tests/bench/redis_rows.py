@@ -20,11 +20,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.bench import measure, proxies
-from tests.bench.programs import Failed, Program, file_limit, free_port
+from tests.bench.programs import Failed, Program, file_limit
 from tests.bench.proxies import Prepare, program
 from tests.bench.rows import Bench, Running, cpu_of
 from tests.bench.subscribers import audience
 from tests.bench.table import REFERENCE, Line
+from tests.ports import free_port
 
 CLIENTS = 50
 KEYS = 100_000

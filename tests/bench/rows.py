@@ -19,9 +19,10 @@ from tempfile import TemporaryDirectory
 
 from tests.bench import load, measure
 from tests.bench.openloop import Latency
-from tests.bench.programs import Failed, Program, file_limit, free_port
+from tests.bench.programs import Failed, Program, file_limit
 from tests.bench.proxies import CANDIDATES, CHECKOUT, MONGO, ONLY_IN, Prepare
 from tests.bench.table import REFERENCE, Line
+from tests.ports import free_port
 
 #: A backend without a proxy: the least latency that client and backend can show.
 DIRECT = "direct"

@@ -13,8 +13,9 @@ import yaml
 
 from tests.bench import profile, proxies, redis_rows, tls_proxies, tls_rows
 from tests.bench.__main__ import choose_cores, parse
-from tests.bench.programs import Failed, Program, free_port
+from tests.bench.programs import Failed, Program
 from tests.bench.rows import ROWS, Bench
+from tests.ports import free_port
 
 
 def bench_of(command: list[str]) -> proxies.Prepare:

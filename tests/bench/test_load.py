@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from meshd.codec.mongo import wire
 from tests.bench import load, mongo
 from tests.bench.openloop import OpenLoop, arrivals, summary
-from tests.bench.programs import Failed, free_port
+from tests.bench.programs import Failed
+from tests.ports import free_port
 
 WRK = """\
 Running 5s test @ http://127.0.0.1:1/

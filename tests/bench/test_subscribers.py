@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.bench import redis_rows
-from tests.bench.programs import Failed, Program, free_port
+from tests.bench.programs import Failed, Program
 from tests.bench.subscribers import MESSAGE, audience, words
+from tests.ports import free_port
 
 
 def test_words() -> None:

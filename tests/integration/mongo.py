@@ -23,8 +23,9 @@ import pymongo
 
 from tests.interop.case import Case
 from tests.interop.oracle import Proxy, die_with_parent
-from tests.interop.peers import free_port, wait_until
+from tests.interop.peers import wait_until
 from tests.interop.yaml_parts import NETWORK, Part, bootstrap, chain, cluster, listener, tcp_proxy
+from tests.ports import free_port
 
 OWN = "meshd.filters.network.mongo"
 

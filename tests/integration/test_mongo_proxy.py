@@ -15,9 +15,10 @@ from tests.integration.mongo import Server, behind, client, mongod, own, port_of
 from tests.integration.mongo_double import Member, Shim
 from tests.interop.case import Case
 from tests.interop.oracle import Proxy
-from tests.interop.peers import free_port, wait_until
+from tests.interop.peers import wait_until
 from tests.interop.tls_parts import client_tls, server_tls, trusting
 from tests.interop.yaml_parts import bootstrap, chain, cluster, listener, tcp_proxy
+from tests.ports import free_port
 from tests.tls.authority import Authority
 
 COMPRESSORS = {"snappy": 1, "zlib": 2, "zstd": 3}

@@ -14,8 +14,9 @@ import pytest
 
 from tests.interop.case import Case
 from tests.interop.oracle import Proxy, die_with_parent
-from tests.interop.peers import Client, free_port, wait_until
+from tests.interop.peers import Client, wait_until
 from tests.interop.yaml_parts import relay
+from tests.ports import free_port
 
 GIGABYTE = 1 << 30
 

@@ -116,7 +116,7 @@ def test_failover(redis: RedisCluster, port: int) -> None:
         try:
             redis.wait(lambda: hurt.errors, "the errors")
             redis.wait(lambda: hurt.works(50), "the replica to take over")
-            assert primary_of(redis, keys[0]) != victim.port
+            redis.wait(lambda: primary_of(redis, keys[0]) != victim.port, "all to know")
         finally:
             victim.start()
         redis.await_ok(6)

@@ -7,7 +7,8 @@ from pathlib import Path
 from tests.integration.test_redis_property import endpoints, proxied
 from tests.interop.oracle import Proxy
 from tests.interop.tls_parts import client_tls, trusting
-from tests.redis_servers import RedisCluster, RedisServer, Talk, free_port
+from tests.ports import free_port
+from tests.redis_servers import RedisCluster, RedisServer, Talk
 from tests.tls.authority import Authority
 
 CONFIG = "type.googleapis.com/envoy.extensions.clusters.redis.v3.RedisClusterConfig"

@@ -34,8 +34,9 @@ from tests.integration.tls import (
 )
 from tests.interop.case import Case
 from tests.interop.oracle import Proxy
-from tests.interop.peers import FIN, Peer, free_port, wait_until
+from tests.interop.peers import FIN, Peer, wait_until
 from tests.interop.yaml_parts import bootstrap, cluster, listener, tcp_proxy
+from tests.ports import free_port
 
 # Tunnels.
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.integration.test_real_traffic import where
 from tests.interop.oracle import Proxy
-from tests.interop.peers import free_port
 from tests.interop.yaml_parts import Part, bootstrap, chain, cluster, listener, network, tcp_proxy
+from tests.ports import free_port
 from tests.tls.authority import Authority, Owner
 
 NAME = "good.example"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.interop.case import Case, Outcome, differences
 from tests.interop.oracle import KINDS
-from tests.interop.peers import free_port
+from tests.ports import free_port
 
 LEDGER = pytest.StashKey[dict[str, Outcome]]()
 

@@ -9,7 +9,6 @@ a scenario can be compared between two proxies afterwards.
 """
 
 import contextlib
-import random
 import select
 import socket
 import struct
@@ -278,15 +277,6 @@ class Backend:
             peer.released = True
             with contextlib.suppress(OSError):
                 peer.sock.shutdown(socket.SHUT_RDWR)
-
-
-def free_port() -> int:
-    """Return a port that is free on 127.0.0.1, below those that the kernel gives out itself."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
 
 
 class Nobody:

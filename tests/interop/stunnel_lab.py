@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.interop.peers import Backend, Client, Peer, echo, free_port
+from tests.interop.peers import Backend, Client, Peer, echo
 from tests.interop.stunnels import FOREGROUND, KINDS, Stunnel
+from tests.ports import free_port
 from tests.tls.authority import Authority
 
 LOUD = FOREGROUND + "debug = 7\n"

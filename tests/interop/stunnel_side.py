@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.interop.case import Case
-from tests.interop.peers import PATIENCE, Backend, Client, Peer, free_port
+from tests.interop.peers import PATIENCE, Backend, Client, Peer
 from tests.interop.yaml_parts import Part, bootstrap, cluster, listener, tcp_proxy
+from tests.ports import free_port
 from tests.tls.authority import Authority
 
 STUNNEL = "/usr/bin/stunnel4"

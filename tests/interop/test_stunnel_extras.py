@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.peers import Backend, free_port, wait_until
+from tests.interop.peers import Backend, wait_until
 from tests.interop.stunnel_lab import Lab, running
 from tests.interop.stunnels import FOREGROUND
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

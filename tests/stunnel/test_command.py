@@ -16,7 +16,8 @@ import pytest
 from meshd.stunnel import command
 from meshd.stunnel.log import StunnelLog
 from tests.interop.oracle import die_with_parent
-from tests.interop.peers import Backend, Client, free_port, wait_until
+from tests.interop.peers import Backend, Client, wait_until
+from tests.ports import free_port
 
 PROGRAM = str(Path(sys.executable).with_name("meshd-stunnel"))
 

@@ -13,7 +13,7 @@ from meshd.stunnel.building import Source
 from meshd.stunnel.log import StunnelLog
 from meshd.stunnel.service import StunnelService, make
 from meshd.stunnel.syntax import Failure
-from tests.interop.peers import free_port
+from tests.ports import free_port
 from tests.process.serving import SIGNALS, ServingCase
 from tests.stunnel.test_log import Kept
 
