@@ -13,7 +13,7 @@ from typing import Any
 from tests.interop.oracle import die_with_parent
 from tests.ports import free_port
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that a server has to start, and an answer to come."""
 
 
@@ -243,7 +243,7 @@ class RedisCluster:
         return len(nodes) == count and all(_unordered(view) == _unordered(views[0]) for view in views)
 
     @staticmethod
-    def wait(true: Any, what: str, patience: float = 30.0) -> None:
+    def wait(true: Any, what: str, patience: float = 60.0) -> None:
         """Wait until true() holds."""
         end = time.monotonic() + patience
         while not true():

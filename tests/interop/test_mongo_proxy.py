@@ -224,9 +224,9 @@ def test_runtime(case: Case, key: str) -> None:
 
 def test_delay(case: Case) -> None:
     """A request waits for the time of the delay, and is counted."""
-    start(case, delay={"fixed_delay": "0.2s", "percentage": {"numerator": 100}})
+    start(case, delay={"fixed_delay": "1s", "percentage": {"numerator": 100}})
     client = case.client()
-    client.sock.settimeout(0.1)
+    client.sock.settimeout(0.2)
     client.send(query("db.users", {"_id": 5}))
     with pytest.raises(TimeoutError):
         client.some()

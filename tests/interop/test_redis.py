@@ -354,7 +354,7 @@ def reply(data: bytes, closing: bool = False) -> Any:
 def test_what_hosts_do(tmp_path: Path, data: bytes, closing: bool) -> None:
     """What a host answers, or does not, is told in the same words."""
     backend = Backend(reply(data, closing))
-    made = Both(tmp_path, backend, settings={"op_timeout": "0.2s"})
+    made = Both(tmp_path, backend, settings={"op_timeout": "1s"})
     try:
         envoy, meshd = made.say(b"GET a\r\n", pause=0.5)
         assert meshd == envoy

@@ -76,7 +76,7 @@ def test_ident(lab: Lab, tmp_path: Path, reply: bytes | None) -> None:
     def play(lab: Lab, stunnel: Stunnel) -> Any:
         got = ask(lab)
         stunnel.wait_for("Connection ")
-        lines = [line for line in stunnel.lines(6) if "IDENT" in line or "113" in line or "s_read" in line]
+        lines = [line for line in stunnel.lines(6) if "IDENT" in line or ":113" in line or "s_read" in line]
         return got, without_ports(lines)
 
     with own_network():

@@ -123,7 +123,7 @@ def test_max_connections(case: Case) -> None:
 
 def test_idle(case: Case) -> None:
     """After idle_timeout without bytes both sides are ended by FIN."""
-    case.start(relay(case.backend(), idle_timeout="0.3s"))
+    case.start(relay(case.backend(), idle_timeout="1s"))
     client = case.client()
     client.send(b"hello")
     assert client.read(5) == b"hello"
@@ -145,7 +145,7 @@ def test_idle_never(case: Case) -> None:
 
 def test_max_duration(case: Case) -> None:
     """After max_downstream_connection_duration the connection ends: DT."""
-    case.start(relay(case.backend(), max_downstream_connection_duration="0.3s"))
+    case.start(relay(case.backend(), max_downstream_connection_duration="1s"))
     client = case.client()
     client.send(b"hello")
     assert client.read(5) == b"hello"

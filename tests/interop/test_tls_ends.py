@@ -281,10 +281,10 @@ def test_slow_client(case: Case) -> None:
 
 def test_in_time(case: Case) -> None:
     """Who is done with it in time may go on for longer."""
-    chain = secure_chain(server_tls(LEAF), transport_socket_connect_timeout="0.5s")
+    chain = secure_chain(server_tls(LEAF), transport_socket_connect_timeout="1.5s")
     case.start(bootstrap(listener(chain, access_log=tls_log())))
     client = begin(case)
-    client.sock.settimeout(1)
+    client.sock.settimeout(2)
     with pytest.raises(TimeoutError):
         client.some()
     client.sock.settimeout(10)
