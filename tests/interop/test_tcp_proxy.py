@@ -74,6 +74,10 @@ def test_second_attempt_succeeds(case: Case) -> None:
     lines = case.log(3)
     assert [line["UPSTREAM_REQUEST_ATTEMPT_COUNT"] for line in lines[1:]] == [3, 3]
     assert [line["RESPONSE_FLAGS"] for line in lines[1:]] == ["UF", "UF"]
+    wire = ("UPSTREAM_WIRE_BYTES_RECEIVED", "UPSTREAM_WIRE_BYTES_SENT")
+    case.note(wire=[[line.get(name) for name in wire] for line in lines[1:]])
+    for name in wire:
+        case.unlog(name, reason)
     case.unlog("RESPONSE_FLAGS", reason)
     case.unlog("RESPONSE_FLAGS_LONG", reason)
     case.unlog("UPSTREAM_REQUEST_ATTEMPT_COUNT", reason)
