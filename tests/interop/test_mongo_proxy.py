@@ -141,9 +141,11 @@ def test_active(case: Case) -> None:
 def test_destroyed_by_client(case: Case) -> None:
     """A client that goes with a query unanswered, by a reset."""
     start(case)
+    backend: Any = case.things[0]
     client = case.client()
     client.send(query("db.users", {"_id": 1}, 1, answer=NEVER))
     case.proxy.await_stat("mongo.m.op_query_active", 1)
+    wait_until(lambda: backend.peers and backend.peers[0].received, "the query at the server")
     client.reset()
     case.proxy.await_stat("mongo.m.op_query_active", 0)
 
@@ -264,11 +266,14 @@ def test_metadata(case: Case) -> None:
     case.compare_log = False
     log = access_log("LOG", "%DYNAMIC_METADATA(envoy.filters.network.mongo_proxy)%\n")
     front = listener(chain(envoys(emit_dynamic_metadata=True), tcp_proxy(access_log=log)))
-    case.start(bootstrap(front, clusters=[cluster(case.backend(old_server))]))
+    backend = case.backend(old_server)
+    case.start(bootstrap(front, clusters=[cluster(backend)]))
     client = case.client()
     never = query("db.users", {"_id": 5}, 2, answer=NEVER)
-    client.send(legacy.encode(legacy.Insert(1, 0, 0, "db.other", [RAW])) + never + never)
+    said = legacy.encode(legacy.Insert(1, 0, 0, "db.other", [RAW])) + never + never
+    client.send(said)
     case.proxy.await_stat("mongo.m.op_query", 2)
+    wait_until(lambda: backend.peer().received == said, "the backend to have all")
     client.reset()
     wait_until(case.proxy.lines, "the log")
     (line,) = case.proxy.lines()
