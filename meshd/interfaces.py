@@ -9,7 +9,7 @@ Nothing here has behaviour; ``meshd.testing`` has a double for each interface.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
@@ -408,13 +408,6 @@ class ILoadBalancer(Interface):
         """Return a host; None if there is none."""
 
 
-class IHealthChecker(Interface):
-    """Asks one host whether it is well."""
-
-    def check(host: IHost) -> Deferred[None]:
-        """Succeed if it is; fail if it is not.  Cancelled at the timeout."""
-
-
 # Observability.
 
 
@@ -423,10 +416,3 @@ class IAccessLogger(Interface):
 
     def log(info: IStreamInfo) -> None:
         """Log one; must not wait."""
-
-
-class IStatsSink(Interface):
-    """Sends the statistics away."""
-
-    def flush(metrics: Iterable[tuple[str, Mapping[str, str], float]]) -> None:
-        """Send them: name, labels, value."""
