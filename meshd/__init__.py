@@ -6,6 +6,7 @@ A connection goes through meshd like this, and so should a reader:
 ``net``       accepts it, looks at its first bytes, chooses its filter chain, moves its bytes
 ``filters``   the links of the chain: each module is a plugin, named in the config
 ``upstream``  the clusters that a terminal filter connects to: hosts, balancers, limits
+``grpc``      how meshd itself asks other services
 ``observe``   what is counted and logged of it
 ``admin``     where an operator looks
 

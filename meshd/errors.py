@@ -60,3 +60,12 @@ class ConnectError(UpstreamError):
         self.local = local
         self.greeting = greeting
         self.reset = reset
+
+
+class CallError(Exception):
+    """A gRPC call that did not end well: code is its status, a meshd.codec.grpc.Status."""
+
+    def __init__(self, code: int, text: str = "") -> None:
+        super().__init__(f"gRPC status {code}: {text}" if text else f"gRPC status {code}")
+        self.code = code
+        self.text = text

@@ -24,6 +24,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
+from meshd.errors import CallError as CallError
 from meshd.errors import ConnectError as ConnectError
 from meshd.errors import NoHost as NoHost
 from meshd.errors import Overflow as Overflow
@@ -36,6 +37,9 @@ from meshd.metrics import IHistogram as IHistogram
 from meshd.metrics import ILogFile as ILogFile
 from meshd.metrics import IScope as IScope
 from meshd.metrics import IText as IText
+from meshd.rpc import IGrpcCall as IGrpcCall
+from meshd.rpc import IGrpcChannel as IGrpcChannel
+from meshd.rpc import IGrpcReceiver as IGrpcReceiver
 
 #: Where a socket is: (IP address, port), or the path of a unix socket.
 SocketAddress = tuple[str, int] | str
@@ -180,7 +184,8 @@ class IUpstream(IProtocol):
     A connection counts as one request for as long as it stands, unless its
     protocol has the attribute pooled: True says that it carries requests of many
     clients, and counts them itself; its attribute busy then says whether
-    any is in progress.
+    any is in progress.  An attribute alpn has the protocols (bytes) to offer in a
+    TLS handshake if the transport socket's config names none.
     """
 
     def connect_failed(error: ConnectError) -> None:
@@ -241,6 +246,7 @@ class ICluster(Interface):
     hashing: bool = Attribute("Whether the host depends on hash_key.")
     redis_slots: bool = Attribute("Whether hash_key is the slot of a Redis Cluster.")
     redis_logins: Any = Attribute("meshd.upstream.protocol_options.RedisLogins: how to log on to its hosts.")
+    http2: Any = Attribute("meshd.upstream.protocol_options.Http2: how to speak HTTP/2 with its hosts.")
     runs_programs: bool = Attribute("Whether its host is a program, and not somewhere to connect to.")
     pick: Callable[[int | None], IHost] = Attribute("Picks a host; raises NoHost.  It changes as hosts do.")
 
@@ -296,6 +302,13 @@ class IFactoryContext(Interface):
 
     def transport_socket(config: Any) -> Sequence[Callable[[], INetworkFilter]]:
         """Build the links of a TransportSocket message, outermost first; none if it is not set."""
+
+    def grpc_channel(config: Any, timeout: float = 0.0) -> IGrpcChannel:
+        """
+        Return what makes calls to the service of a GrpcService message; raise ConfigError.
+
+        timeout (s) is how long a call has if the message does not say; 0: for ever.
+        """
 
 
 # Listener filters: look at the first bytes, before a filter chain is chosen.

@@ -22,6 +22,7 @@ OF_ENVOY = ("base_id", "use_dynamic_base_id", "base_id_path")
 TESTED_ELSEWHERE = {
     "meshd/errors.py": "no behaviour",
     "meshd/metrics.py": "no behaviour",
+    "meshd/rpc.py": "no behaviour; tests/grpc/test_channel.py",
     "meshd/interfaces.py": "no behaviour; verifyObject holds providers to it in tests/test_discover.py",
     "meshd/plugin.py": "tests/test_discover.py",
     "meshd/tap.py": "tests/test_command.py",

@@ -11,18 +11,27 @@ ROOT = Path(__file__).parent.parent
 
 #: Of third parties, what any part may import, and what codecs may not.
 OUTSIDE = (
-    "OpenSSL", "attrs", "cryptography", "envoy", "google", "service_identity", "treq", "twisted", "udpa",
-    "validate", "xds", "xxhash", "yaml", "zope",
+    "OpenSSL", "attrs", "cryptography", "envoy", "google", "h2", "service_identity", "treq", "twisted",
+    "udpa", "validate", "xds", "xxhash", "yaml", "zope",
 )  # fmt: skip
 
 #: The parts of the source from the lowest up, and what each may import of meshd's own besides itself.
-CONTRACTS = ["meshd.errors", "meshd.interfaces", "meshd.metrics", "meshd.plugin"]
-OBJECTS = ["meshd.config", "meshd.discover", "meshd.net", "meshd.observe", "meshd.tls", "meshd.upstream"]
+CONTRACTS = ["meshd.errors", "meshd.interfaces", "meshd.metrics", "meshd.plugin", "meshd.rpc"]
+OBJECTS = [
+    "meshd.config",
+    "meshd.discover",
+    "meshd.grpc",
+    "meshd.net",
+    "meshd.observe",
+    "meshd.tls",
+    "meshd.upstream",
+]
 LAYERS = {
     "codec": [],
     "errors.py": [],
     "metrics.py": [],
-    "interfaces.py": ["meshd.errors", "meshd.metrics"],
+    "rpc.py": [],
+    "interfaces.py": ["meshd.errors", "meshd.metrics", "meshd.rpc"],
     "plugin.py": ["meshd.interfaces"],
     "filter.py": ["meshd.interfaces"],
     "discover.py": ["meshd.interfaces"],
@@ -33,6 +42,7 @@ LAYERS = {
     "net": [*CONTRACTS, "meshd.filter", "meshd.config.plain", "meshd.observe"],
     "upstream": [*CONTRACTS, "meshd.filter", "meshd.codec", "meshd.config.plain", "meshd.config.unpack",
                  "meshd.observe", "meshd.net"],
+    "grpc": [*CONTRACTS, "meshd.codec", "meshd.config.plain", "meshd.observe.info"],
     "tls": [*CONTRACTS, "meshd.filter", "meshd.codec", "meshd.config.plain", "meshd.config.unpack",
             "meshd.observe", "meshd.net"],
     "testing": [*CONTRACTS, "meshd.filter", "meshd.observe", "meshd.upstream"],
@@ -52,7 +62,7 @@ LAYERS = {
 }  # fmt: skip
 
 #: Parts that are below Twisted (no I/O, no interfaces, no protobufs), and what of third parties they import.
-SANS_IO = {"codec": ("cryptography",)}
+SANS_IO = {"codec": ("cryptography", "h2")}
 
 
 def imports(path: Path) -> Iterator[str]:

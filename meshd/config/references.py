@@ -24,7 +24,7 @@ Parts = list[tuple[Any, Where]]
 Note = Callable[[Where, str], None]
 
 #: What names a cluster without being called so.
-_WEIGHTED = ("ClusterWeight", "name")
+_OTHERS = {("ClusterWeight", "name"), ("EnvoyGrpc", "cluster_name")}
 
 
 def check_references(bootstrap: Any, plugins: Any, where: Where, note: Note) -> None:
@@ -143,7 +143,7 @@ def _clusters_of(message: Any, where: Where, clusters: frozenset[str], note: Not
     for field, value in message.ListFields():
         below = where.child(field.name)
         if field.message_type is None:
-            names_cluster = field.name == "cluster" or (message.DESCRIPTOR.name, field.name) == _WEIGHTED
+            names_cluster = field.name == "cluster" or (message.DESCRIPTOR.name, field.name) in _OTHERS
             if names_cluster and isinstance(value, str) and value not in clusters:
                 note(below, f"unknown cluster {value!r}{did_you_mean(value, clusters)}")
             continue

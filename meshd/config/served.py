@@ -14,6 +14,7 @@ _CORE = "envoy.config.core.v3."
 _LB = "envoy.extensions.load_balancing_policies."
 _CARES = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
 _TLS = "envoy.extensions.transport_sockets.tls.v3."
+_HTTP = "envoy.extensions.upstreams.http.v3."
 _LOGGERS = "envoy.extensions.access_loggers."
 
 CORE: dict[str, tuple[str, ...]] = {
@@ -198,6 +199,21 @@ CORE: dict[str, tuple[str, ...]] = {
         "auth_username",
         "credentials",
     ),
+    f"{_HTTP}HttpProtocolOptions": ("common_http_protocol_options", "explicit_http_config"),
+    f"{_HTTP}HttpProtocolOptions.ExplicitHttpConfig": ("http2_protocol_options",),
+    f"{_CORE}HttpProtocolOptions": ("idle_timeout",),
+    f"{_CORE}Http2ProtocolOptions": (
+        "max_concurrent_streams",
+        "initial_stream_window_size",
+        "initial_connection_window_size",
+    ),
+    f"{_CORE}GrpcService": ("envoy_grpc", "timeout", "initial_metadata"),
+    f"{_CORE}GrpcService.EnvoyGrpc": (
+        "cluster_name",
+        "authority",
+        "max_receive_message_length",
+        "skip_envoy_headers",
+    ),
     "envoy.config.cluster.v3.Cluster.CommonLbConfig": (
         "healthy_panic_threshold",
         "update_merge_window",
@@ -277,6 +293,7 @@ TYPES: dict[tuple[str, str], tuple[str, ...]] = {
     ("envoy.config.cluster.v3.Cluster", "typed_dns_resolver_config"): (_CARES,),
     ("envoy.config.cluster.v3.Cluster", "typed_extension_protocol_options"): (
         "envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions",
+        f"{_HTTP}HttpProtocolOptions",
     ),
     ("envoy.config.cluster.v3.Cluster.CustomClusterType", "typed_config"): (
         "envoy.extensions.clusters.redis.v3.RedisClusterConfig",

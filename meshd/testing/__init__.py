@@ -6,7 +6,8 @@ FakeContext, put what it makes into a FakeClient, act as the client, look at
 what came out.  What a filter passes inward arrives at FakeClient.upstream;
 what it sends arrives at FakeClient.received.  Clusters are FakeCluster: each
 connect is kept there until the test accepts or refuses it.  inspect_all shows
-bytes to a listener filter.
+bytes to a listener filter.  A gRPC channel is a FakeGrpcChannel, whose calls the test
+answers.
 
 Time stands still until the test moves it: context.clock.advance(seconds).
 
@@ -34,16 +35,19 @@ from meshd.testing.context import (
     FakeTimer,
     FakeTimers,
 )
+from meshd.testing.grpc import FakeCall, FakeGrpcChannel
 
 __all__ = [
     "CLIENT",
     "SERVER",
     "FakeAccessLogger",
+    "FakeCall",
     "FakeClient",
     "FakeCluster",
     "FakeConnecting",
     "FakeContext",
     "FakeEndpoint",
+    "FakeGrpcChannel",
     "FakeHistogram",
     "FakeHost",
     "FakeLogFile",

@@ -34,13 +34,17 @@ from meshd.observe.info import ConnectionInfo
 from meshd.testing.client import CLIENT, SERVER, FakeWire
 from meshd.testing.context import FakeScope
 from meshd.upstream.limits import read_limits
-from meshd.upstream.protocol_options import RedisLogins
+from meshd.upstream.protocol_options import Http2, RedisLogins
 from meshd.upstream.stats import ClusterStats
 
 
 @implementer(IHost)
 class FakeHost:
-    """An endpoint; connects holds each connection that was wanted, in order."""
+    """
+    An endpoint; connects holds each connection that was wanted, in order.
+
+    results has what was reported; rq_total and the like are what pools count.
+    """
 
     def __init__(self, address: SocketAddress = ("198.51.100.1", 80), hostname: str = "") -> None:
         self.address = address
@@ -48,6 +52,7 @@ class FakeHost:
         self.healthy = True
         self.weight = 1
         self.active = 0
+        self.rq_total = self.rq_active = self.rq_success = 0
         self.results: list[Result] = []
         self.connects: list[FakeConnecting] = []
 
@@ -151,6 +156,7 @@ class FakeCluster:
         self.metadata = None
         self.config = ClusterMessage(name=name)
         self.redis_logins = RedisLogins()
+        self.http2 = Http2()
         self.hashing = self.redis_slots = self.runs_programs = False
         scope = FakeScope()
         self.stats = ClusterStats(scope.scope(f"cluster.{name}"))

@@ -28,6 +28,7 @@ from meshd.interfaces import (
     ITimer,
     ITimers,
 )
+from meshd.testing.grpc import FakeGrpcChannel
 from meshd.upstream.resolver import Answer, Family, INameResolver
 
 if TYPE_CHECKING:
@@ -242,6 +243,8 @@ class FakeContext:
         self.loggers: list[FakeAccessLogger] = []
         self.log_files: dict[str, FakeLogFile] = {}
         self.is_draining = False
+        #: The channels to gRPC services that were asked for.
+        self.grpc_channels: list[FakeGrpcChannel] = []
         self.transport_links: list[Callable[[], INetworkFilter]] = []
         #: Of the proxy's own TLS; tests of that set them.
         self.tls: Any = None
@@ -267,3 +270,9 @@ class FakeContext:
     def transport_socket(self, config: Any) -> Sequence[Callable[[], INetworkFilter]]:
         """Return the links that the test put into transport_links."""
         return self.transport_links
+
+    def grpc_channel(self, config: Any, timeout: float = 0.0) -> FakeGrpcChannel:
+        """Return a channel whose calls the test answers; it is kept in grpc_channels."""
+        channel = FakeGrpcChannel(config, timeout)
+        self.grpc_channels.append(channel)
+        return channel

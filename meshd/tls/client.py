@@ -123,6 +123,9 @@ class ClientTerms(Side):
         name = (settings.auto_sni and host.hostname) or settings.sni
         if name:
             connection.set_tlsext_host_name(name.encode("idna" if not name.isascii() else "ascii"))
+        offered = getattr(getattr(link.connection, "upstream", None), "alpn", ())
+        if offered and not settings.parameters.alpn:
+            connection.set_alpn_protos(list(offered))
         if self.reviewer is not None:
             connection.request_ocsp()
         ssl = Ssl(connection, "SSL_connect", Verdict(name if settings.auto_san else ""))

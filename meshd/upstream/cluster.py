@@ -39,7 +39,7 @@ from meshd.upstream.limits import read_limits
 from meshd.upstream.picker import Pick, Picker
 from meshd.upstream.policy import Surroundings, read_balancing
 from meshd.upstream.priorities import Level
-from meshd.upstream.protocol_options import read_redis_logins
+from meshd.upstream.protocol_options import read_http2, read_redis_logins
 from meshd.upstream.stats import ClusterStats
 
 #: What makes a connection to a host that was picked.
@@ -119,6 +119,7 @@ class Cluster:
         #: How to log on to its hosts, if they are Redis servers.
         self.redis_logins = read_redis_logins(config)
         self.redis_auth = self.redis_logins.default
+        self.http2 = read_http2(config)
         self._failover: Any = None
         self._picker: Any = self._make_picker(around)
         self._discovery = self._find()

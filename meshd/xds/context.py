@@ -13,10 +13,12 @@ from zope.interface import implementer
 
 from meshd.config.check import unpack
 from meshd.discover import UPSTREAM_SOCKET
+from meshd.grpc.channel import Pools
 from meshd.interfaces import (
     IAccessLogger,
     ICluster,
     IFactoryContext,
+    IGrpcChannel,
     ILogFile,
     INetworkFilter,
     IRuntime,
@@ -64,6 +66,8 @@ class FactoryContext:
     around: Around | None = None
     draining: Callable[[], bool] = lambda: False
     admin_pages: MutableMapping[str, Callable[[], str]] = field(default_factory=dict)
+    #: The connections of gRPC clients.
+    grpc: Pools = field(default_factory=Pools)
 
     def within(self, around: Around) -> FactoryContext:
         """Return the context for the transport sockets of a listener or cluster."""
@@ -98,3 +102,8 @@ class FactoryContext:
         except ConfigError as error:
             raise error.under("typed_config") from None
         return links
+
+    def grpc_channel(self, config: Any, timeout: float = 0.0) -> IGrpcChannel:
+        """Return what makes calls to the service of a GrpcService message; raise ConfigError."""
+        channel: IGrpcChannel = self.grpc.channel(config, timeout, self)
+        return channel

@@ -129,7 +129,8 @@ class Resources:
                 listener.stop()
 
     def stop(self) -> None:
-        """Stop looking for hosts."""
+        """Stop looking for hosts, and keep no connection of a gRPC client that has nothing to do."""
+        self.context.grpc.leave()
         for cluster in self.clusters.values():
             cluster.stop()
 

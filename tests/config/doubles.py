@@ -12,6 +12,7 @@ from envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2 impo
 from envoy.extensions.filters.network.connection_limit.v3.connection_limit_pb2 import ConnectionLimit
 from envoy.extensions.filters.network.direct_response.v3.config_pb2 import Config as DirectResponse
 from envoy.extensions.filters.network.echo.v3.echo_pb2 import Echo
+from envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2 import ExtAuthz
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 
@@ -60,6 +61,9 @@ def make_plugins() -> Plugins:
             ConnectionLimit,
             _never,
             ("stat_prefix", "max_connections"),
+        ),
+        NetworkFilterPlugin(
+            "envoy.filters.network.ext_authz", ExtAuthz, _never, ("stat_prefix", "grpc_service")
         ),
         NetworkFilterPlugin("acme.filters.greeting", Greeting, _never, ("text", "times", "loud", "socket")),
         ListenerFilterPlugin(

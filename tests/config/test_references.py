@@ -24,6 +24,12 @@ def at(host: str, port: int) -> str:
     return f"{{socket_address: {{address: '{host}', port_value: {port}}}}}"
 
 
+def asks(target: str) -> str:
+    """Return a filter that asks a gRPC service."""
+    typed = f"{{'@type': {TYPE}.ext_authz.v3.ExtAuthz, stat_prefix: a, grpc_service: {{{target}}}}}"
+    return f"- {{name: e, typed_config: {typed}}}"
+
+
 class ClusterTests(SynchronousTestCase):
     """References to clusters."""
 
@@ -42,6 +48,21 @@ class ClusterTests(SynchronousTestCase):
         )
         (line,) = problems(text + "  clusters: [{name: a}]\n")
         self.assertIn("weighted_clusters.clusters[1].name: unknown cluster 'b'", line)
+
+    def test_grpc(self) -> None:
+        """So it is in a gRPC service."""
+        (line,) = problems(
+            filters(asks("envoy_grpc: {cluster_name: b}"), echo()) + "  clusters: [{name: a}]\n"
+        )
+        self.assertIn("typed_config.grpc_service.envoy_grpc.cluster_name: unknown cluster 'b'", line)
+
+    def test_google_grpc(self) -> None:
+        """Google's gRPC client is not served: an error at its place."""
+        (line,) = problems(filters(asks("google_grpc: {target_uri: a, stat_prefix: b}"), echo()))
+        self.assertIn(
+            "grpc_service.google_grpc: meshd does not serve the field google_grpc of envoy.config.core.v3",
+            line,
+        )
 
     def test_typed_struct(self) -> None:
         """So it is in a TypedStruct that stands for a message."""

@@ -60,7 +60,10 @@ class Head(FakeClient):
     upstream: Any
     wire: Any
 
-    def __init__(self, *links: Any, host: Any = HOST, hostname: str = "") -> None:
+    def __init__(
+        self, *links: Any, host: Any = HOST, hostname: str = "", alpn: tuple[bytes, ...] = ()
+    ) -> None:
+        self._alpn = alpn
         self.owner = SimpleNamespace(handshake_timeouts=FakeNumber())
         self.host = SimpleNamespace(address=host, hostname=hostname)
         self.local = ("192.0.2.8", 50000)
@@ -70,6 +73,10 @@ class Head(FakeClient):
         self.secure_transport: Any = None
         self.failures: list[Any] = []
         super().__init__(*links)
+
+    def connectionMade(self) -> None:
+        self.upstream.alpn = self._alpn
+        super().connectionMade()
 
     def protocol_failed(self, failure: Any) -> None:
         self.failures.append(failure)

@@ -88,6 +88,14 @@ class NameTests(ClientCase):
         """A name that is not ASCII goes out as IDNA has it."""
         self.assertEqual(self.sni(sni="bücher.example"), "xn--bcher-kva.example")
 
+    def test_alpn(self) -> None:
+        """What the protocol inside wants is offered, unless the config names protocols."""
+        server = self.world.server(parameters=parameters(alpn=(b"h2", b"mine")))
+        for ours, chosen in (((), "h2"), ((b"mine",), "mine")):
+            client = self.world.client(parameters=parameters(alpn=ours))
+            pair = self.world.connect(server, client, alpn=(b"h2",))
+            self.assertEqual(pair.client.tls.alpn, chosen)
+
     def test_auto_san(self) -> None:
         """With auto_san the certificate must be for the SNI."""
         for name, accepted in (("good.example", True), ("a.wild.example", True), ("bad.example", False)):

@@ -5,11 +5,12 @@ from typing import Any
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from google.protobuf.json_format import ParseDict
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from meshd.interfaces import IFactoryContext
+from meshd.interfaces import IFactoryContext, IGrpcChannel
 from meshd.plugin import ConfigError
 from tests.xds.running import ECHO, TYPE, Worker, file_log
 
@@ -51,6 +52,15 @@ class ContextTests(SynchronousTestCase):
         store.collect()
         self.assertEqual(counter.value, 1)
         self.assertFalse(self.context.draining())
+
+    def test_grpc_channel(self) -> None:
+        """Channels are made of their messages, and have the connections to a cluster in common."""
+        service = ParseDict({"envoy_grpc": {"cluster_name": "c"}}, GrpcService())
+        one, other = self.context.grpc_channel(service, 0.5), self.context.grpc_channel(service)
+        verifyObject(IGrpcChannel, one)
+        self.assertEqual((one.service.timeout, other.service.timeout), (0.5, 0.0))  # type: ignore[attr-defined]
+        self.assertIs(one._pool, other._pool)  # type: ignore[attr-defined]
+        self.assertRaises(ConfigError, self.context.grpc_channel, GrpcService())
 
     def test_no_transport_socket(self) -> None:
         """A transport socket that is not set has no links."""

@@ -8,7 +8,7 @@ Commands travel as a ``Request`` (request) over the ``Link`` (link) that a ``Poo
 has to the host.  ``settings`` has Envoy's config, ``options`` what only meshd has.
 
 Serves envoy.extensions.filters.network.redis_proxy.v3.RedisProxy, but for
-external_auth_provider and the DNS cache.
+the DNS cache.
 """
 
 from __future__ import annotations

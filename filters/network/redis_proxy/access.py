@@ -21,19 +21,36 @@ _WRONG_PAIR = b"-WRONGPASS invalid username-password pair\r\n"
 _FIRST = frozenset({"auth", "hello", "quit", "reset"})
 
 
+class Lock:
+    """The gate that lets nobody in without a password; behind it is the gate that is next."""
+
+    def __init__(self, behind: Gate | None) -> None:
+        self.behind = behind
+
+    def __call__(self, client: Client, entry: Entry | None, arguments: list[bytes], raw: bytes) -> bool:
+        if entry is not None and entry.name in _FIRST:
+            return False
+        client.reply(NOAUTH)
+        return True
+
+
 def first_gate(settings: Settings, client: Client) -> Gate | None:
     """Return the gate of a client that has just connected."""
-    if settings.passwords:
-        return locked
-    return no_protocol if client.options.protocol == "RESP3" else None
+    gate = no_protocol if client.options.protocol == "RESP3" else None
+    return Lock(gate) if settings.passwords or settings.external is not None else gate
 
 
-def locked(client: Client, entry: Entry | None, arguments: list[bytes], raw: bytes) -> bool:
-    """Let nobody in without a password."""
-    if entry is not None and entry.name in _FIRST:
-        return False
-    client.reply(NOAUTH)
-    return True
+def lock(client: Client) -> None:
+    """Let a client in no more, until it has a password."""
+    if not isinstance(client.gate, Lock):
+        client.gate = Lock(client.gate)
+
+
+def unlock(client: Client, username: bytes) -> None:
+    """Let a client in, as the user of that name."""
+    client.user = username or b"default"
+    if isinstance(client.gate, Lock):
+        client.gate = client.gate.behind
 
 
 def no_protocol(client: Client, entry: Entry | None, arguments: list[bytes], raw: bytes) -> bool:
@@ -66,9 +83,7 @@ def log_in(client: Client, words: list[bytes]) -> bytes:
 
 def _let(client: Client, right: bool, username: bytes, error: bytes) -> bytes:
     if not right:
-        client.gate = locked
+        lock(client)
         return error
-    client.user = username or b"default"
-    if client.gate is locked:
-        client.gate = no_protocol if client.options.protocol == "RESP3" and client.protocol != 3 else None
+    unlock(client, username)
     return b""

@@ -59,6 +59,8 @@ class Client(TerminalFilter):
     subscriber: Any = None
     private: Flavour | None = None
     monitor: Any = None
+    #: What an external service has said of it, and is being asked.
+    standing: Any = None
     _full = False
     _closing = False
     #: Whether it has sent its last byte.

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from meshd.codec.resp_reply import Map, encode
-from meshd.filters.network.redis_proxy.access import NOPROTO, first_gate, locked, log_in, no_protocol
+from meshd.filters.network.redis_proxy.access import NOPROTO, Lock, first_gate, log_in, no_protocol
+from meshd.filters.network.redis_proxy.external_auth import UNAUTHORIZED, WRONG_PASS
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
@@ -60,13 +61,17 @@ def _quit(client: Client, arguments: list[bytes]) -> bytes:
     return OK
 
 
-def _auth(client: Client, arguments: list[bytes]) -> bytes:
+def _auth(client: Client, arguments: list[bytes]) -> bytes | None:
     if len(arguments) > 3:
         return b"-ERR syntax error\r\n"
+    external = client.shared.external
+    if external is not None:
+        external.ask(client, arguments[1:], UNAUTHORIZED, lambda error: client.reply(error or OK))
+        return None
     return log_in(client, arguments[1:]) or OK
 
 
-def _hello(client: Client, arguments: list[bytes]) -> bytes:
+def _hello(client: Client, arguments: list[bytes]) -> bytes | None:
     protocol, words = client.protocol, arguments[1:]
     if words:
         if words[0] not in (b"2", b"3") or not _may_speak(client, int(words[0])):
@@ -75,19 +80,29 @@ def _hello(client: Client, arguments: list[bytes]) -> bytes:
             return NOPROTO
         protocol = int(words[0])
     rest = words[1:]
-    name = None
+    name = login = None
     while rest:
         option = rest[0].upper()
         if option == b"AUTH" and len(rest) > 2:
-            error = log_in(client, rest[1:3])
-            if error:
-                return error
-            rest = rest[3:]
+            login, rest = rest[1:3], rest[3:]
         elif option == b"SETNAME" and len(rest) > 1:
             name, rest = rest[1], rest[2:]
         else:
             return b"-ERR Syntax error in HELLO\r\n"
-    if client.gate is locked:
+    external = client.shared.external
+    if login is None:
+        return _welcome(client, protocol, name)
+    if external is None:
+        return log_in(client, login) or _welcome(client, protocol, name)
+    external.ask(
+        client, login, WRONG_PASS, lambda error: client.reply(error or _welcome(client, protocol, name))
+    )
+    return None
+
+
+def _welcome(client: Client, protocol: int, name: bytes | None) -> bytes:
+    """Answer HELLO, if the client is let in."""
+    if isinstance(client.gate, Lock):
         return (
             b"-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto>"
             b" AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol"

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from meshd.config.plain import data_source, optional_seconds, seconds, wrapped
+from meshd.filters.network.redis_proxy.external_auth import ExternalAuth
 from meshd.filters.network.redis_proxy.options import Options
 from meshd.filters.network.redis_proxy.pool import Flavour, Pool
 from meshd.filters.network.redis_proxy.pubsub import Hub
@@ -37,6 +38,7 @@ SERVES = (
     "downstream_auth_password",
     "downstream_auth_passwords",
     "downstream_auth_username",
+    "external_auth_provider",
     "faults",
     "custom_commands",
 )
@@ -123,6 +125,10 @@ class Settings:
         #: Any of them will do.
         self.passwords = tuple(each for each in passwords if each)
         self.username = data_source(config.downstream_auth_username)
+        #: Who is asked instead of comparing passwords.
+        self.external: ExternalAuth | None = None
+        if config.HasField("external_auth_provider"):
+            self.external = ExternalAuth(config.external_auth_provider, self.context)
 
 
 def _fault(message: Any) -> Fault:
