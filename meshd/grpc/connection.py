@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 log = Logger(namespace="meshd.grpc")
 
 
-@implementer(IUpstream)
+@implementer(IUpstream, IPushProducer)
 class Connection:
     """One connection to one host."""
 
@@ -180,6 +181,7 @@ class Connection:
 
     def connectionMade(self) -> None:
         """Open the streams of those who wait."""
+        self.transport.registerProducer(self, True)
         self._open_waiting()
         self._rest()
         self._flush()
@@ -251,6 +253,21 @@ class Connection:
         """Something raised: log it; the connection ends."""
         log.failure("while an answer of {host} was dealt with", failure, host=self.host.address)
 
+    # IPushProducer: a host that does not read is not read, for each of its pings has to be answered.
+
+    def pauseProducing(self) -> None:
+        """Read nothing, until what we have to send is less."""
+        if self.connecting is not None:
+            self.connecting.pause(self)
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        if self.connecting is not None:
+            self.connecting.resume(self)
+
+    def stopProducing(self) -> None:
+        """The connection is over, which connectionLost tells."""
+
     # The end.
 
     def close(self) -> None:
@@ -261,13 +278,13 @@ class Connection:
         self._flush()
         self._end(lambda call: None)
         if self.transport is not None:
-            self.transport.loseConnection()
+            self._drop_transport()
         elif self.connecting is not None:
             self.connecting.cancel()
 
     def _drop_transport(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def _lost(self, why: str) -> None:
         self._end(lambda call: call.fail(Status.UNAVAILABLE, why, "reset"))

@@ -249,6 +249,16 @@ class EndTests(StandingCase):
         self.scene.settle(10_000_000)
         self.assertFalse(self.wire.closed)
 
+    def test_not_read(self) -> None:
+        """A server that does not read is not read either, however many pings it sends."""
+        connecting = self.peer.connecting
+        self.wire.full()
+        self.assertEqual(len(connecting.paused_by), 1)
+        self.wire.drained()
+        self.assertEqual(connecting.paused_by, set())
+        self.peer.leave(1)
+        self.assertIsNone(self.wire.producer)
+
     def test_late(self) -> None:
         """What comes for a call that is over is not told to anybody."""
         call, receiver = self.scene.start()

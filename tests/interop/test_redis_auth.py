@@ -88,7 +88,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 
 
 SAME = {
-    "before": "PING|GET a",
+    "before": "PING|GET a|FOO|GET",
     "a password": "AUTH x|PING|GET a",
     "a user and a password": "AUTH u x|PING",
     "no": "AUTH code:7|PING",

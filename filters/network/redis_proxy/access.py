@@ -28,8 +28,8 @@ class Lock:
         self.behind = behind
 
     def __call__(self, client: Client, entry: Entry | None, arguments: list[bytes], raw: bytes) -> bool:
-        if entry is not None and entry.name in _FIRST:
-            return False
+        if entry is None or entry.name in _FIRST:
+            return False  # that there is no such command is said first, as Redis does
         client.reply(NOAUTH)
         return True
 

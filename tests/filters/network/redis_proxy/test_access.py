@@ -26,8 +26,9 @@ class PasswordTests(SynchronousTestCase):
         return self.talk.say(self.client, *commands)
 
     def test_before(self) -> None:
-        """Nothing is answered before a password, not even PING."""
-        self.assertEqual(self.say("PING", "GET k", "FOO"), NOAUTH * 3)
+        """Nothing is answered before a password, not even PING; but that there is no such command is told."""
+        self.assertEqual(self.say("PING", "GET k", "GET"), NOAUTH * 3)
+        self.assertIn(b"-ERR unknown command 'FOO'", self.say("FOO"))
         self.assertIn(b"-NOAUTH HELLO", self.say("HELLO 2"))
         self.assertEqual(self.talk.links(), [])
 
