@@ -57,6 +57,9 @@ class Peer:
         self.ended: list[int] = []
         self.resets: dict[int, int] = {}
         self.left = False
+        #: Streams whose answer has begun, and those whose answer has ended; for tests that want to know.
+        self.begun: set[int] = set()
+        self.done: set[int] = set()
 
     def hear(self) -> Peer:
         """Read what has come, and send what is to be sent."""
