@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any, Protocol
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from meshd.codec.grpc import (
@@ -30,6 +31,8 @@ from meshd.codec.grpc import (
 from meshd.codec.http2 import REFUSED_STREAM
 from meshd.grpc.service import Service
 from meshd.interfaces import IGrpcCall, IGrpcReceiver, ITimer, Result
+
+log = Logger(namespace="meshd.grpc")
 
 #: Bytes that are kept for a second attempt.
 _KEPT = 256 << 10
@@ -220,8 +223,12 @@ class Call:
     def _tell(self, status: Status, text: str, result: Result | None, http: int) -> None:
         from_server = result == "success"
         receiver = self._end("error" if from_server and status in FAULTS else result, http)
-        if receiver is not None:
+        if receiver is None:
+            return
+        try:
             receiver.closed(status, text)
+        except Exception:  # others may have to be told of the same
+            log.failure("at the end of a call of {method}", method=self.method.decode())
 
     def _end(self, result: Result | None, http: int = 0) -> IGrpcReceiver | None:
         self.over = True

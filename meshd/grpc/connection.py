@@ -193,6 +193,8 @@ class Connection:
         self._end(lambda call: call.fail(Status.UNAVAILABLE, f"no connection: {why}", "connect_failed"))
 
     def dataReceived(self, data: bytes) -> None:
+        if self.over:
+            return
         self.stats.upstream_cx_rx_bytes_total.value += len(data)
         try:
             events = self.http2.receive(data)

@@ -285,6 +285,19 @@ class EndTests(StandingCase):
         self.peer.answer(5)
         self.assertEqual(other.code, Status.OK)
 
+    def test_end_raises(self) -> None:
+        """So does one that raises when its call is over; the others are told."""
+
+        class Raising(Receiver):
+            def closed(self, code: int, text: str) -> None:
+                raise ZeroDivisionError
+
+        self.scene.channel.start("p.S/M", Raising())
+        other = self.start()
+        self.peer.connecting.reset()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(other.code, Status.UNAVAILABLE)
+
     def test_protocol_failed(self) -> None:
         """What raises otherwise is logged."""
         from twisted.python.failure import Failure
