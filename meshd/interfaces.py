@@ -246,7 +246,7 @@ class ICluster(Interface):
     hashing: bool = Attribute("Whether the host depends on hash_key.")
     redis_slots: bool = Attribute("Whether hash_key is the slot of a Redis Cluster.")
     redis_logins: Any = Attribute("meshd.upstream.protocol_options.RedisLogins: how to log on to its hosts.")
-    http2: Any = Attribute("meshd.upstream.protocol_options.Http2: how to speak HTTP/2 with its hosts.")
+    http2: Any = Attribute("meshd.upstream.http2_options.Http2: how to speak HTTP/2 with its hosts.")
     runs_programs: bool = Attribute("Whether its host is a program, and not somewhere to connect to.")
     pick: Callable[[int | None], IHost] = Attribute("Picks a host; raises NoHost.  It changes as hosts do.")
 

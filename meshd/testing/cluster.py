@@ -33,8 +33,9 @@ from meshd.interfaces import (
 from meshd.observe.info import ConnectionInfo
 from meshd.testing.client import CLIENT, SERVER, FakeWire
 from meshd.testing.context import FakeScope
+from meshd.upstream.http2_options import Http2
 from meshd.upstream.limits import read_limits
-from meshd.upstream.protocol_options import Http2, RedisLogins
+from meshd.upstream.protocol_options import RedisLogins
 from meshd.upstream.stats import ClusterStats
 
 

@@ -35,11 +35,12 @@ from meshd.upstream.discovery import Dns, DnsTools, Static
 from meshd.upstream.dns_config import check_endpoints, read_dns, read_resolver, seconds
 from meshd.upstream.endpoints import Assignment, check_weights, read_assignment
 from meshd.upstream.host import Host
+from meshd.upstream.http2_options import read_http2
 from meshd.upstream.limits import read_limits
 from meshd.upstream.picker import Pick, Picker
 from meshd.upstream.policy import Surroundings, read_balancing
 from meshd.upstream.priorities import Level
-from meshd.upstream.protocol_options import read_http2, read_redis_logins
+from meshd.upstream.protocol_options import read_redis_logins
 from meshd.upstream.stats import ClusterStats
 
 #: What makes a connection to a host that was picked.

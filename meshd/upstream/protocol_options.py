@@ -11,19 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envoy.extensions.filters.network.redis_proxy.v3.redis_proxy_pb2 import RedisProtocolOptions
-from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
-from meshd.codec.http2 import Options
-from meshd.config.plain import data_source, optional_seconds, wrapped
+from meshd.config.plain import data_source
 from meshd.interfaces import SocketAddress
 from meshd.plugin import ConfigError
 from meshd.upstream.endpoints import read_address
+from meshd.upstream.http2_options import HTTP
 
 REDIS = "envoy.filters.network.redis_proxy"
-HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-
-#: Seconds; as in Envoy.
-IDLE_TIMEOUT = 3600.0
 
 #: A user's name, which may be empty, and the password.
 RedisAuth = tuple[bytes, bytes]
@@ -42,35 +37,6 @@ class RedisLogins:
     def of(self, address: SocketAddress) -> RedisAuth | None:
         """Return the user name and password for the server at address, None if it wants none."""
         return self.by_address.get(address, self.default)
-
-
-@dataclass(frozen=True)
-class Http2:
-    """How to speak HTTP/2 with the hosts of a cluster."""
-
-    options: Options = field(default_factory=Options)
-    #: Seconds that a connection is kept which nobody uses; 0: for ever.
-    idle_timeout: float = IDLE_TIMEOUT
-
-
-def read_http2(cluster: Any) -> Http2:
-    """Read the HttpProtocolOptions of a Cluster message; raise ConfigError."""
-    options = cluster.typed_extension_protocol_options
-    if HTTP not in options:
-        return Http2()
-    message = HttpProtocolOptions()
-    if not options[HTTP].Unpack(message):
-        raise ConfigError(f"{HTTP} wants HttpProtocolOptions", _FIELD, HTTP)
-    http2 = message.explicit_http_config.http2_protocol_options
-    default = Options()
-    return Http2(
-        Options(
-            wrapped(http2, "max_concurrent_streams", default.max_streams),
-            wrapped(http2, "initial_stream_window_size", default.stream_window),
-            wrapped(http2, "initial_connection_window_size", default.connection_window),
-        ),
-        optional_seconds(message.common_http_protocol_options, "idle_timeout", IDLE_TIMEOUT) or 0.0,
-    )
 
 
 def read_redis_logins(cluster: Any) -> RedisLogins:

@@ -64,10 +64,10 @@ class FactoryContext:
     #: meshd.tls.shared.Shared
     tls: Any = None
     around: Around | None = None
-    draining: Callable[[], bool] = lambda: False
-    admin_pages: MutableMapping[str, Callable[[], str]] = field(default_factory=dict)
     #: The connections of gRPC clients.
     grpc: Pools = field(default_factory=Pools)
+    draining: Callable[[], bool] = lambda: False
+    admin_pages: MutableMapping[str, Callable[[], str]] = field(default_factory=dict)
 
     def within(self, around: Around) -> FactoryContext:
         """Return the context for the transport sockets of a listener or cluster."""

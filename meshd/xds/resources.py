@@ -129,10 +129,11 @@ class Resources:
                 listener.stop()
 
     def stop(self) -> None:
-        """Stop looking for hosts, and keep no connection of a gRPC client that has nothing to do."""
-        self.context.grpc.leave()
+        """Stop looking for hosts."""
         for cluster in self.clusters.values():
             cluster.stop()
+        # Nor is any connection of a gRPC client kept that has nothing to do.
+        self.context.grpc.leave()
 
     def close_connections(self) -> None:
         """Close all downstream connections now, and with them the upstream ones."""

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from meshd.codec.grpc import Status, frame
 from meshd.interfaces import IUpstream
-from meshd.upstream.protocol_options import Http2
+from meshd.upstream.http2_options import Http2
 from tests.grpc.server import Receiver, Scene
 
 
