@@ -54,13 +54,13 @@ class Client(TerminalFilter):
     #: What it calls itself: CLIENT SETNAME.
     name = b""
     user = b"default"
+    #: What an external service has said of it, and is being asked.
+    standing: Any = None
     #: A transaction, subscriptions, ...: each has end().
     transaction: Any = None
     subscriber: Any = None
     private: Flavour | None = None
     monitor: Any = None
-    #: What an external service has said of it, and is being asked.
-    standing: Any = None
     _full = False
     _closing = False
     #: Whether it has sent its last byte.
