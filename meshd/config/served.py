@@ -199,21 +199,6 @@ CORE: dict[str, tuple[str, ...]] = {
         "auth_username",
         "credentials",
     ),
-    f"{_HTTP}HttpProtocolOptions": ("common_http_protocol_options", "explicit_http_config"),
-    f"{_HTTP}HttpProtocolOptions.ExplicitHttpConfig": ("http2_protocol_options",),
-    f"{_CORE}HttpProtocolOptions": ("idle_timeout",),
-    f"{_CORE}Http2ProtocolOptions": (
-        "max_concurrent_streams",
-        "initial_stream_window_size",
-        "initial_connection_window_size",
-    ),
-    f"{_CORE}GrpcService": ("envoy_grpc", "timeout", "initial_metadata"),
-    f"{_CORE}GrpcService.EnvoyGrpc": (
-        "cluster_name",
-        "authority",
-        "max_receive_message_length",
-        "skip_envoy_headers",
-    ),
     "envoy.config.cluster.v3.Cluster.CommonLbConfig": (
         "healthy_panic_threshold",
         "update_merge_window",
@@ -248,6 +233,21 @@ CORE: dict[str, tuple[str, ...]] = {
         "max_retries",
         "track_remaining",
         "max_connection_pools",
+    ),
+    f"{_HTTP}HttpProtocolOptions": ("common_http_protocol_options", "explicit_http_config"),
+    f"{_HTTP}HttpProtocolOptions.ExplicitHttpConfig": ("http2_protocol_options",),
+    f"{_CORE}HttpProtocolOptions": ("idle_timeout",),
+    f"{_CORE}Http2ProtocolOptions": (
+        "max_concurrent_streams",
+        "initial_stream_window_size",
+        "initial_connection_window_size",
+    ),
+    f"{_CORE}GrpcService": ("envoy_grpc", "timeout", "initial_metadata"),
+    f"{_CORE}GrpcService.EnvoyGrpc": (
+        "cluster_name",
+        "authority",
+        "max_receive_message_length",
+        "skip_envoy_headers",
     ),
     "envoy.config.endpoint.v3.ClusterLoadAssignment": ("cluster_name", "endpoints", "policy"),
     "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": (

@@ -44,15 +44,6 @@ class ContextTests(SynchronousTestCase):
         self.assertEqual(Path(path).read_text(), "line\n")
         self.assertRaises(ConfigError, self.context.log_file, "/no/such/directory/log")
 
-    def test_grpc_channel(self) -> None:
-        """Channels are made of their messages, and have the connections to a cluster in common."""
-        service = ParseDict({"envoy_grpc": {"cluster_name": "c"}}, GrpcService())
-        one, other = self.context.grpc_channel(service, 0.5), self.context.grpc_channel(service)
-        verifyObject(IGrpcChannel, one)
-        self.assertEqual((one.service.timeout, other.service.timeout), (0.5, 0.0))  # type: ignore[attr-defined]
-        self.assertIs(one._pool, other._pool)  # type: ignore[attr-defined]
-        self.assertRaises(ConfigError, self.context.grpc_channel, GrpcService())
-
     def test_collect(self) -> None:
         """Who counts aside is asked before the statistics are read; nothing drains by itself."""
         counter = self.context.stats.counter("a")
@@ -61,6 +52,15 @@ class ContextTests(SynchronousTestCase):
         store.collect()
         self.assertEqual(counter.value, 1)
         self.assertFalse(self.context.draining())
+
+    def test_grpc_channel(self) -> None:
+        """Channels are made of their messages, and have the connections to a cluster in common."""
+        service = ParseDict({"envoy_grpc": {"cluster_name": "c"}}, GrpcService())
+        one, other = self.context.grpc_channel(service, 0.5), self.context.grpc_channel(service)
+        verifyObject(IGrpcChannel, one)
+        self.assertEqual((one.service.timeout, other.service.timeout), (0.5, 0.0))  # type: ignore[attr-defined]
+        self.assertIs(one._pool, other._pool)  # type: ignore[attr-defined]
+        self.assertRaises(ConfigError, self.context.grpc_channel, GrpcService())
 
     def test_no_transport_socket(self) -> None:
         """A transport socket that is not set has no links."""
