@@ -31,6 +31,7 @@ _HEAD = 9
 _GOAWAY = 7
 _LARGEST_WINDOW = 2**31 - 1
 _DEFAULT_WINDOW = 65535
+_PING = b"meshd..."
 
 
 class ProtocolError(Exception):
@@ -90,7 +91,12 @@ class Room:
     """The peer may allow more streams than before."""
 
 
-Event = Headers | Data | Reset | Leaving | Room
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The peer has answered a ping."""
+
+
+Event = Headers | Data | Reset | Leaving | Room | Pong
 
 
 @dataclass(slots=True)
@@ -171,6 +177,11 @@ class ClientConnection:
             self._h2.reset_stream(stream, code)
         except H2Error:
             pass  # it ended by itself in the meantime
+
+    def ping(self) -> None:
+        """Ask whether the peer is there."""
+        if not self.failed:
+            self._h2.ping(_PING)
 
     def close(self) -> None:
         """Say that we are leaving, too."""
@@ -254,6 +265,8 @@ class ClientConnection:
             events.append(Reset(event.stream_id, int(event.error_code or 0)))
         elif isinstance(event, h2.events.WindowUpdated):
             self._resume(event.stream_id)
+        elif isinstance(event, h2.events.PingAckReceived):
+            events.append(Pong())
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             self._resume(0)
             events.append(Room())

@@ -241,7 +241,9 @@ CORE: dict[str, tuple[str, ...]] = {
         "max_concurrent_streams",
         "initial_stream_window_size",
         "initial_connection_window_size",
+        "connection_keepalive",
     ),
+    f"{_CORE}KeepaliveSettings": ("interval", "timeout", "interval_jitter"),
     f"{_CORE}GrpcService": ("envoy_grpc", "timeout", "initial_metadata"),
     f"{_CORE}GrpcService.EnvoyGrpc": (
         "cluster_name",

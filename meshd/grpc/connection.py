@@ -16,7 +16,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from meshd.codec.grpc import Status
-from meshd.codec.http2 import ClientConnection, Data, Event, Exhausted, Headers, Leaving, ProtocolError, Reset
+from meshd.codec.http2 import (
+    ClientConnection,
+    Data,
+    Event,
+    Exhausted,
+    Headers,
+    Leaving,
+    Pong,
+    ProtocolError,
+    Reset,
+)
+from meshd.grpc.keepalive import Keepalive
 from meshd.interfaces import ConnectError, IConnecting, IHost, ITimer, IUpstream, PendingOverflow, Result
 
 if TYPE_CHECKING:
@@ -38,6 +49,7 @@ class Connection:
     #: Whether it takes no more calls: it closes once those that it has are over.
     leaving = False
     _idle: ITimer | None = None
+    _keepalive: Keepalive | None = None
     _scheduled = _notified = False
 
     def __init__(self, pool: Pool, cluster: Any, host: IHost) -> None:
@@ -182,6 +194,9 @@ class Connection:
     def connectionMade(self) -> None:
         """Open the streams of those who wait."""
         self.transport.registerProducer(self, True)
+        pings = self.cluster.http2.pings
+        if pings is not None:
+            self._keepalive = Keepalive(pings, self.pool.timers, self._ping, self._no_pong)
         self._open_waiting()
         self._rest()
         self._flush()
@@ -212,6 +227,9 @@ class Connection:
     def _take(self, event: Event) -> None:
         if isinstance(event, Leaving):
             self._take_leave(event)
+        elif isinstance(event, Pong):
+            if self._keepalive is not None:
+                self._keepalive.answered()
         elif isinstance(event, Headers | Data | Reset):
             call = self.calls.get(event.stream)
             if call is None:
@@ -243,6 +261,16 @@ class Connection:
                 if not call.again():
                     call.fail(Status.UNAVAILABLE, "the server is leaving", "reset")
         self._rest()
+
+    def _ping(self) -> None:
+        self.http2.ping()
+        self._flush()
+
+    def _no_pong(self) -> None:
+        self.pool.add("http2.keepalive_timeout")
+        self._lost("the server does not answer pings")
+        self.transport.unregisterProducer()
+        self.transport.abortConnection()
 
     def readConnectionLost(self) -> None:
         self._lost("the server ended the connection")
@@ -297,6 +325,8 @@ class Connection:
             return
         self.over = True
         self._stop_idling()
+        if self._keepalive is not None:
+            self._keepalive.stop()
         self._leave()
         stood = self.transport is not None
         for call in list(self.waiting):

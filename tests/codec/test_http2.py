@@ -21,6 +21,7 @@ from meshd.codec.http2 import (
     Headers,
     Leaving,
     Options,
+    Pong,
     ProtocolError,
     Reset,
     Room,
@@ -196,6 +197,10 @@ class TestStreams:
         ends.server.ping(b"12345678")
         _, heard = ends.pass_on()
         assert any(isinstance(each, h2.events.PingAckReceived) for each in heard)
+        ends.client.ping()
+        assert ends.pass_on()[0] == [Pong()]
+        ends.client.close()
+        ends.client.ping()
 
 
 class TestFlow:

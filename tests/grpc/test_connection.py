@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from meshd.codec.grpc import Status, frame
 from meshd.interfaces import IUpstream
-from meshd.upstream.http2_options import Http2
+from meshd.upstream.http2_options import Http2, Pings
 from tests.grpc.server import Receiver, Scene
 
 
@@ -258,6 +258,25 @@ class EndTests(StandingCase):
         self.assertEqual(connecting.paused_by, set())
         self.peer.leave(1)
         self.assertIsNone(self.wire.producer)
+
+    def test_pings(self) -> None:
+        """If the cluster says so, a host is asked whether it is there; if it is silent its calls fail."""
+        self.scene.cluster.http2 = Http2(pings=Pings(10.0, 2.0, 0.0))
+        self.peer.leave(1)
+        receiver = self.start()
+        peer = self.scene.accept()
+        for _ in range(3):
+            self.scene.settle(11)
+            peer.hear()
+            self.assertEqual(receiver.ends, [])
+        self.scene.settle(11)
+        self.scene.settle(1.5)
+        self.assertEqual(receiver.ends, [])
+        self.scene.settle(1)
+        self.assertEqual(receiver.ends, [(Status.UNAVAILABLE, "the server does not answer pings")])
+        self.assertTrue(peer.connecting.wire.reset)
+        self.assertEqual(self.scene.stat("http2.keepalive_timeout"), 1)
+        self.assertEqual(self.scene.stat("upstream_rq_503"), 1)
 
     def test_late(self) -> None:
         """What comes for a call that is over is not told to anybody."""

@@ -6,7 +6,7 @@ import pytest
 
 from meshd.codec.http2 import Options
 from meshd.plugin import ConfigError
-from meshd.upstream.http2_options import HTTP, Http2, read_http2
+from meshd.upstream.http2_options import HTTP, Http2, Pings, read_http2
 from meshd.upstream.protocol_options import RedisLogins, read_redis_logins
 from tests.upstream.support import Surrounding, message
 
@@ -33,13 +33,23 @@ class TestHttp2:
             "max_concurrent_streams": 5,
             "initial_stream_window_size": 70_000,
             "initial_connection_window_size": 80_000,
+            "connection_keepalive": {"interval": "9s", "timeout": "3s"},
         }
         made = http(
             explicit_http_config={"http2_protocol_options": options},
             common_http_protocol_options={"idle_timeout": "0s"},
         )
-        assert read_http2(made) == Http2(Options(5, 70_000, 80_000), 0.0)
+        assert read_http2(made) == Http2(Options(5, 70_000, 80_000), 0.0, Pings(9.0, 3.0, 0.15))
         assert read_redis_logins(made) == RedisLogins()
+
+    def test_pings(self) -> None:
+        """Pings have an interval, or there are none; they may come without chance."""
+        for keepalive, pings in (
+            ({"timeout": "3s"}, None),
+            ({"interval": "9s", "timeout": "3s", "interval_jitter": {"value": 0}}, Pings(9.0, 3.0, 0.0)),
+        ):
+            options = {"connection_keepalive": keepalive}
+            assert read_http2(http(explicit_http_config={"http2_protocol_options": options})).pings == pings
 
     def test_of_cluster(self) -> None:
         """A cluster of any type has them."""
