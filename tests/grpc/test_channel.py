@@ -52,6 +52,12 @@ class ChannelTests(SynchronousTestCase):
         peer.answer(1, StringValue(value="answer").SerializeToString())
         self.assertEqual(self.successResultOf(answer), StringValue(value="answer"))
 
+    def test_secure(self) -> None:
+        """Over TLS the scheme is https."""
+        self.ask()
+        self.scene.cluster.connects[0].tls = object()  # type: ignore[attr-defined]
+        self.assertEqual(self.scene.accept().requests[1][":scheme"], "https")
+
     def test_failure(self) -> None:
         """A status is a CallError."""
         answer = self.ask()
