@@ -129,6 +129,7 @@ class Server:
             connector=self.connector,
             resolver=self.resolver,
             bind=self._default_bind,
+            zone=self.options.service_zone or self.bootstrap.node.locality.zone,
         )
         reader = ListenerReader(context, self.poller, self.relays, self.count)
         return context, Resources(clusters, cluster_context, context, self.poller, reader)

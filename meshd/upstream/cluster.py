@@ -67,6 +67,8 @@ class ClusterContext:
     random: Random = field(default_factory=Random)
     #: cluster_manager.upstream_bind_config of the bootstrap, for clusters that have none.
     bind: Bind | None = None
+    #: In which zone we are: node.locality.zone, or --service-zone.
+    zone: str = ""
 
 
 @implementer(ICluster)

@@ -1,14 +1,14 @@
 """
-Asks a node of a Redis Cluster for the topology.
+Asks a node of a Redis Cluster for the topology, or for something else.
 
-Exchange is what is said, without any I/O; Asking says it to a host, over a
+Exchange is what is said, without any I/O; Asking says such to a host, over a
 connection of its own that is closed afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -25,8 +25,25 @@ from meshd.upstream.redis_topology import BadTopology, Topology, read_shards, re
 ANSWER_LIMIT = 16 * 1024 * 1024
 
 
+T_co = TypeVar("T_co", covariant=True)
+
+
 class AskFailed(Exception):
-    """The node did not tell the topology."""
+    """The node did not tell what it was asked."""
+
+
+class IsSaid(Protocol[T_co]):
+    """What is said with a node: begin() is sent, then what receive returns; in the end there is a result."""
+
+    @property
+    def result(self) -> T_co | None:
+        """What was told; None until it was."""
+
+    def begin(self) -> bytes:
+        """Return what to send first."""
+
+    def receive(self, data: bytes) -> bytes:
+        """Take what the node sent; return what to send then.  Raise ProtocolError, AskFailed or the like."""
 
 
 def auth_command(auth: RedisAuth) -> bytes:
@@ -38,11 +55,11 @@ class Exchange:
     """
     What is said with a node at the address asked: AUTH, CLUSTER SLOTS, and if need be CLUSTER SHARDS.
 
-    tls says that the ports for TLS are wanted.  topology is there in the end.
+    tls says that the ports for TLS are wanted.  result is the topology.
     """
 
     def __init__(self, asked: str, auth: RedisAuth | None = None, tls: bool = False) -> None:
-        self.topology: Topology | None = None
+        self.result: Topology | None = None
         self._asked = asked
         self._auth = auth
         self._tls = tls
@@ -63,7 +80,7 @@ class Exchange:
         """
         sent = b""
         for raw in self._splitter.receive(data):
-            if self.topology is not None:
+            if self.result is not None:
                 raise ProtocolError("an answer that nobody asked for")
             sent += self._next(decode(raw))
         return sent
@@ -80,18 +97,18 @@ class Exchange:
             self._refused.append(answer.text)
             self._next = self._shards
             return encode([b"CLUSTER", b"SHARDS"])
-        self.topology = read_slots(answer, self._asked)
+        self.result = read_slots(answer, self._asked)
         return b""
 
     def _shards(self, answer: Any) -> bytes:
         if isinstance(answer, Error):
             raise AskFailed(b"; ".join(self._refused).decode("utf-8", "replace"))
-        self.topology = read_shards(answer, self._asked, self._tls)
+        self.result = read_shards(answer, self._asked, self._tls)
         return b""
 
 
 @implementer(IUpstream)
-class Asking:
+class Asking(Generic[T_co]):
     """
     One question to one host.
 
@@ -101,14 +118,14 @@ class Asking:
 
     transport: Any
 
-    def __init__(self, exchange: Exchange, clock: IReactorTime, timeout: float) -> None:
+    def __init__(self, exchange: IsSaid[T_co], clock: IReactorTime, timeout: float) -> None:
         self._exchange = exchange
-        self._deferred: Deferred[Topology] = Deferred(lambda _: self._end())
+        self._deferred: Deferred[T_co] = Deferred(lambda _: self._end())
         self._timer = clock.callLater(timeout, self._timed_out)
         self._connecting: IConnecting | None = None
         self._connected = False
 
-    def ask(self, connect: Callable[[IUpstream], IConnecting]) -> Deferred[Topology]:
+    def ask(self, connect: Callable[[IUpstream], IConnecting]) -> Deferred[T_co]:
         """Ask; the Deferred fails with AskFailed, BadTopology, ProtocolError or UpstreamError."""
         try:
             self._connecting = connect(self)
@@ -132,10 +149,10 @@ class Asking:
             return
         if more:
             self.transport.write(more)
-        topology = self._exchange.topology
-        if topology is not None and not self._deferred.called:
+        result = self._exchange.result
+        if result is not None and not self._deferred.called:
             self._end()
-            self._deferred.callback(topology)
+            self._deferred.callback(result)
 
     def readConnectionLost(self) -> None:
         self._fail(AskFailed("the node closed the connection"))

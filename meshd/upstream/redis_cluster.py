@@ -9,7 +9,7 @@ Serves envoy.extensions.clusters.redis.v3.RedisClusterConfig.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from envoy.extensions.clusters.redis.v3.redis_cluster_pb2 import RedisClusterConfig
 from twisted.internet.defer import Deferred
@@ -24,10 +24,13 @@ from meshd.upstream.dns_config import check_endpoints, read_dns, read_resolver
 from meshd.upstream.endpoints import Assignment
 from meshd.upstream.host import Host
 from meshd.upstream.policy import Surroundings
-from meshd.upstream.redis_asking import Asking, Exchange
+from meshd.upstream.redis_asking import Asking, Exchange, IsSaid
 from meshd.upstream.redis_discovery import RedisConfig, RedisDiscovery, Triggers
 from meshd.upstream.redis_slots import ReadPolicy, ShardHosts, SlotPicker
 from meshd.upstream.redis_topology import Topology
+from meshd.upstream.redis_zones import ZoneExchange, Zones
+
+T = TypeVar("T")
 
 NAME = "envoy.clusters.redis"
 
@@ -51,6 +54,7 @@ class RedisCluster(Cluster):
     redis_slots = True
     _picker: SlotPicker
     _triggers: Triggers
+    _zones: Zones
 
     @property
     def shards(self) -> list[ShardHosts]:
@@ -69,6 +73,14 @@ class RedisCluster(Cluster):
         """Take note that a request to a host failed."""
         self._triggers.note("failure")
 
+    def find_zones(self) -> None:
+        """Find out in which zone the hosts are, as far as nothing else tells: a read policy wants to know."""
+        self._zones.start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._zones.stop()
+
     def refresh(self) -> None:
         """Take note that hosts changed their health flags; those that got worse may call for asking again."""
         super().refresh()
@@ -84,11 +96,12 @@ class RedisCluster(Cluster):
         super()._found(hosts)
         if same and hosts:
             self.refresh()
+        self._zones.use(self.hosts)
 
     def _make_picker(self, around: Surroundings) -> SlotPicker:
         _check_meaningless(self.config, self._assignment)
         self.hashing = True
-        return SlotPicker(self.name, self.stats, self.context.random)
+        return SlotPicker(self.name, self.stats, self.context.random, self.context.zone)
 
     def _find(self) -> IDiscovery:
         self._redis = read_redis_config(self.config)
@@ -97,12 +110,18 @@ class RedisCluster(Cluster):
         endpoints = check_endpoints(self._assignment, read_dns(self.config), "redis")
         discovery = RedisDiscovery(endpoints, self._redis, tools, self._ask, self._picker.use)
         self._triggers = Triggers(self._redis, context.clock, discovery.refresh)
+        self._zones = Zones(self._ask_zone, self.refresh, context.clock, self._redis.refresh)
         return discovery
 
     def _ask(self, host: Host) -> Deferred[Topology]:
         """Ask a host for the topology."""
         asked = host.address if isinstance(host.address, str) else host.address[0]
-        exchange = Exchange(asked, self.redis_logins.of(host.address), tls=bool(self.transport))
+        return self._say(Exchange(asked, self.redis_logins.of(host.address), tls=bool(self.transport)), host)
+
+    def _ask_zone(self, host: Host) -> Deferred[str]:
+        return self._say(ZoneExchange(self.redis_logins.of(host.address)), host)
+
+    def _say(self, exchange: IsSaid[T], host: Host) -> Deferred[T]:
         asking = Asking(exchange, self.context.clock, self._redis.timeout)
         return asking.ask(lambda upstream: self.connect_to(host, upstream, ConnectionInfo("", "")))
 

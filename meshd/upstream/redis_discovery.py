@@ -24,6 +24,7 @@ from meshd.upstream.endpoints import Endpoint, is_ip
 from meshd.upstream.host import Host
 from meshd.upstream.redis_slots import ShardHosts
 from meshd.upstream.redis_topology import BadTopology, Node, Topology
+from meshd.upstream.redis_zones import put_zone
 from meshd.upstream.resolver import Family, LookupFailed
 
 Event = Literal["redirect", "failure", "degraded"]
@@ -228,6 +229,9 @@ class RedisDiscovery:
         if self._found is None:
             return
         hosts = {address: self._host(address, node.host) for node, address in addresses.items() if address}
+        for node, address in addresses.items():
+            if node.zone and address:
+                put_zone(hosts[address], node.zone)
         if topology == self._topology and addresses == self._addresses_of:
             self._tools.stats.update_no_rebuild.inc()
             return

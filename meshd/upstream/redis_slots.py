@@ -5,6 +5,10 @@ What can be worked out when the topology or a host's health changes is; a pick
 is a look into a table.  Which host serves reads is Envoy's
 redis_cluster_lb.cc: of those that a policy allows a random one, healthy ones
 before degraded ones before all others.
+
+The policies by zone are Envoy's too: first the healthy replicas in our own zone, then
+(LOCAL_ZONE_AFFINITY_REPLICAS_AND_PRIMARY) the primary if it is healthy and in our
+zone, then what PREFER_REPLICA does.
 """
 
 from __future__ import annotations
@@ -21,19 +25,37 @@ from meshd.upstream.priorities import Level
 from meshd.upstream.redis_topology import Range
 from meshd.upstream.stats import ClusterStats
 
-#: The values of ReadPolicy of Envoy's RedisProxy message.
-ReadPolicy = Literal["MASTER", "PREFER_MASTER", "REPLICA", "PREFER_REPLICA", "ANY"]
+#: The values of ReadPolicy of Envoy's RedisProxy message, some of which the message that we read lacks.
+ReadPolicy = Literal[
+    "MASTER",
+    "PREFER_MASTER",
+    "REPLICA",
+    "PREFER_REPLICA",
+    "ANY",
+    "LOCAL_ZONE_AFFINITY",
+    "LOCAL_ZONE_AFFINITY_REPLICAS_AND_PRIMARY",
+]
+
+#: By policy, what it comes to when a host failed and it allows no other.
+_INSTEAD: dict[str, Sequence[str]] = {
+    "PREFER_MASTER": ("ANY",),
+    "PREFER_REPLICA": ("ANY",),
+    "LOCAL_ZONE_AFFINITY": ("PREFER_REPLICA", "ANY"),
+    "LOCAL_ZONE_AFFINITY_REPLICAS_AND_PRIMARY": ("local primary", "PREFER_REPLICA", "ANY"),
+}
 
 
 class ShardHosts:
     """The hosts of one shard; reads holds by policy those among which a read is drawn."""
 
-    __slots__ = ("primary", "reads", "replicas", "slots")
+    __slots__ = ("primary", "reads", "replicas", "slots", "zone")
 
     def __init__(self, slots: Sequence[Range], primary: Host, replicas: Sequence[Host]) -> None:
         self.slots = slots
         self.primary = primary
         self.replicas = replicas
+        #: Our own; empty if it is not known.
+        self.zone = ""
         self.reads: dict[str, Sequence[Host]] = {}
         self.refresh()
 
@@ -48,6 +70,27 @@ class ShardHosts:
             "PREFER_REPLICA": _best(replicas) if any(each.healthy for each in replicas) else anyone,
             "ANY": anyone,
         }
+        self._refresh_zone()
+
+    def _refresh_zone(self) -> None:
+        reads = self.reads
+        near = [host for host in (self.primary, *self.replicas) if host.healthy and self._is_near(host)]
+        replicas = [host for host in near if host is not self.primary]
+        primary = near[:1] if self.primary in near else []
+        reads["local primary"] = primary
+        reads["LOCAL_ZONE_AFFINITY"] = replicas or reads["PREFER_REPLICA"]
+        reads["LOCAL_ZONE_AFFINITY_REPLICAS_AND_PRIMARY"] = replicas or primary or reads["PREFER_REPLICA"]
+
+    def _is_near(self, host: Host) -> bool:
+        return bool(self.zone) and host.locality.zone == self.zone
+
+    def reads_without(self, policy: str, failed: Host) -> Sequence[Host]:
+        """Return the hosts for a read that failed at one: others, if the policy lets there be any."""
+        for name in (policy, *_INSTEAD.get(policy, ())):
+            others = [each for each in self.reads[name] if each is not failed]
+            if others:
+                return others
+        return self.reads[policy]
 
 
 def _best(hosts: Sequence[Host]) -> Sequence[Host]:
@@ -59,12 +102,13 @@ def _best(hosts: Sequence[Host]) -> Sequence[Host]:
 
 
 class SlotPicker:
-    """Picks by slot among the shards that it was given last."""
+    """Picks by slot among the shards that it was given last; zone is our own."""
 
-    def __init__(self, name: str, stats: ClusterStats, random: Random) -> None:
+    def __init__(self, name: str, stats: ClusterStats, random: Random, zone: str = "") -> None:
         self._name = name
         self._stats = stats
         self._random = random.random
+        self._zone = zone
         self.shards: Sequence[ShardHosts] = ()
         self._by_slot: list[ShardHosts | None] = [None] * SLOTS
 
@@ -78,6 +122,9 @@ class SlotPicker:
         """
         by_slot: list[ShardHosts | None] = [None] * SLOTS
         for shard in shards:
+            if self._zone:
+                shard.zone = self._zone
+                shard.refresh()
             for first, last in shard.slots:
                 by_slot[first : last + 1] = [shard] * (last + 1 - first)
         if None in by_slot:
@@ -113,13 +160,7 @@ class SlotPicker:
         shard = self._by_slot[slot % SLOTS]
         if shard is None:
             return self._nothing(slot)
-        hosts = shard.reads[policy]
-        if failed is not None:
-            others = [each for each in hosts if each is not failed]
-            if not others and policy in ("PREFER_MASTER", "PREFER_REPLICA"):
-                others = [each for each in shard.reads["ANY"] if each is not failed]
-            hosts = others or hosts
-        return self._draw(hosts)
+        return self._draw(shard.reads[policy] if failed is None else shard.reads_without(policy, failed))
 
     def _draw(self, hosts: Sequence[Host]) -> Host:
         return hosts[int(self._random() * len(hosts))] if hosts else self._nothing(None)

@@ -19,10 +19,11 @@ class BadTopology(Exception):
 
 
 class Node(NamedTuple):
-    """Where a node is: a name or an IP address, and a port."""
+    """Where a node is: a name or an IP address, and a port; and its zone, if it was told (Valkey)."""
 
     host: str
     port: int
+    zone: str = ""
 
 
 #: The first and the last of some slots.
@@ -121,22 +122,28 @@ def _pairs(value: Any) -> dict[bytes, Any]:
 def _slot_node(value: Any, asked: str) -> Node | None:
     """Read a node of CLUSTER SLOTS: its preferred endpoint, its port, its id, and more of where it is."""
     host, port, *more = _list(value, 2)
+    facts = _pairs(more[1]) if len(more) > 1 and more[1] else {}
     if host == b"?":  # a name is preferred, and it has none
-        host = _pairs(more[1]).get(b"ip") if len(more) > 1 and more[1] else b"?"
-    return _node(host, port, asked)
+        host = facts.get(b"ip", b"?")
+    return _node(host, port, asked, facts)
 
 
 def _shard_node(facts: dict[bytes, Any], asked: str, tls: bool) -> Node | None:
     host = facts.get(b"endpoint")
     if host == b"?":
         host = facts.get(b"ip")
-    return _node(host, facts.get(b"tls-port" if tls else b"port"), asked)
+    return _node(host, facts.get(b"tls-port" if tls else b"port"), asked, facts)
 
 
-def _node(host: Any, port: Any, asked: str) -> Node | None:
+def _node(host: Any, port: Any, asked: str, facts: dict[bytes, Any]) -> Node | None:
     """Return the node, None if nobody can tell where it is; without a host it is where we asked."""
     if not isinstance(port, int) or not 0 < port < 1 << 16 or not isinstance(host, bytes | None):
         raise BadTopology(f"{host!r}:{port!r} is no address")
     if host == b"?":
         return None
-    return Node(host.decode("utf-8", "replace") if host else asked, port)
+    zone = facts.get(b"availability-zone")
+    return Node(
+        host.decode("utf-8", "replace") if host else asked,
+        port,
+        zone.decode("utf-8", "replace") if isinstance(zone, bytes) else "",
+    )

@@ -37,7 +37,7 @@ class TestExchange:
         exchange = Exchange("10.0.0.9")
         assert commands(exchange.begin()) == [[b"CLUSTER", b"SLOTS"]]
         assert exchange.receive(encode(SLOTS)) == b""
-        assert exchange.topology == TOPOLOGY
+        assert exchange.result == TOPOLOGY
 
     def test_shards(self) -> None:
         """Where CLUSTER SLOTS is refused, CLUSTER SHARDS is tried."""
@@ -45,7 +45,7 @@ class TestExchange:
         exchange.begin()
         assert commands(exchange.receive(encode(UNKNOWN))) == [[b"CLUSTER", b"SHARDS"]]
         exchange.receive(encode(SHARDS))
-        assert exchange.topology == TOPOLOGY
+        assert exchange.result == TOPOLOGY
 
     def test_neither(self) -> None:
         """Where both are refused, the refusal says why."""
@@ -59,14 +59,14 @@ class TestExchange:
         exchange = Exchange("10.0.0.9", (b"", b"secret"))
         assert commands(exchange.begin()) == [[b"AUTH", b"secret"], [b"CLUSTER", b"SLOTS"]]
         exchange.receive(encode(Simple(b"OK")) + encode(SLOTS))
-        assert exchange.topology == TOPOLOGY
+        assert exchange.result == TOPOLOGY
         assert commands(auth_command((b"me", b"secret"))) == [[b"AUTH", b"me", b"secret"]]
 
     def test_needless_auth(self) -> None:
         """A server that needs no password refuses it, and tells the topology all the same."""
         exchange = Exchange("10.0.0.9", (b"", b"secret"))
         exchange.receive(encode(Error(b"ERR AUTH called without any password")) + encode(SLOTS))
-        assert exchange.topology == TOPOLOGY
+        assert exchange.result == TOPOLOGY
 
     def test_wrong_password(self) -> None:
         """A wrong password is what is told in the end."""
@@ -92,7 +92,7 @@ class TestExchange:
         exchange = Exchange("10.0.0.9", (b"", b"secret"))
         for chunk in data.draw(split_anywhere(encode(Simple(b"OK")) + encode(SLOTS))):
             exchange.receive(chunk)
-        assert exchange.topology == TOPOLOGY
+        assert exchange.result == TOPOLOGY
 
     @given(st.binary(max_size=60))
     def test_rubbish(self, rubbish: bytes) -> None:

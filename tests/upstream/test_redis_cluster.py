@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from zope.interface.verify import verifyObject
 
+from meshd.codec.resp_reply import encode
 from meshd.interfaces import ICluster
 from meshd.plugin import ConfigError
+from meshd.upstream.redis_cluster import RedisCluster
 from tests.upstream.redis_nodes import TYPE, Nodes, entry, ports_of
 from tests.upstream.support import assignment, endpoint
 
@@ -190,3 +192,82 @@ def test_auth() -> None:
     assert cluster.redis_auth == (b"me", b"pw")
     connecting = nodes.asked[0][1].accept()
     assert connecting.received.startswith(b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$2\r\npw\r\n")
+
+
+class TestZones:
+    """Where the hosts are, for reads that go by that."""
+
+    def setup_method(self) -> None:
+        """Have a cluster with a primary 1 and a replica 2, and be in the zone a."""
+        self.nodes = Nodes()
+        self.nodes.context.zone = "a"
+
+    def found(self, *told: list[Any], **config: Any) -> RedisCluster:
+        """Return the cluster that the nodes told this of."""
+        cluster = self.nodes.redis(5, **config)
+        self.nodes.tell(*(told or [entry(0, 16383, 1, 2, 3)]))
+        return cluster
+
+    def asked(self) -> dict[int, Any]:
+        """Return the connections on which hosts were asked for their zones, by port."""
+        return {host.address[1]: connecting for host, connecting in self.nodes.asked[1:]}  # type: ignore[misc]
+
+    def near(self, cluster: RedisCluster) -> set[int]:
+        """Return the ports of the hosts that reads go to."""
+        return {ports_of([cluster.pick_read(0, "LOCAL_ZONE_AFFINITY")])[0] for _ in range(60)}
+
+    def test_asked(self) -> None:
+        """Each host is asked once, if someone wants to know."""
+        cluster = self.found()
+        assert self.asked() == {}
+        cluster.find_zones()
+        for port, zone in ((1, b"a"), (2, b"b"), (3, b"a")):
+            self.asked()[port].accept().send(encode(b"# Server\r\navailability_zone:%b\r\n" % zone))
+        assert [host.locality.zone for host in cluster.hosts] == ["a", "b", "a"]
+        assert self.near(cluster) == {3}
+        cluster.find_zones()
+        self.nodes.pass_time(4.9)
+        assert len(self.nodes.asked) == 4
+
+    def test_told(self) -> None:
+        """What CLUSTER SLOTS tells need not be asked for, and changes as it does."""
+        zones = {1: b"a", 2: b"a"}
+        first, last, *nodes = entry(0, 16383, 1, 2, 3)
+        told = [[*node, b"id", [b"availability-zone", zones.get(node[1], b"b")]] for node in nodes]
+        cluster = self.found([first, last, *told])
+        cluster.find_zones()
+        assert self.asked() == {}
+        assert self.near(cluster) == {2}
+        self.nodes.pass_time(5)
+        told[1][3][1], told[2][3][1] = b"b", b"a"
+        self.nodes.tell([first, last, *told])
+        assert self.near(cluster) == {3}
+
+    def test_of_config(self) -> None:
+        """The locality of an endpoint holds for the node that is there."""
+        where = assignment([1, 2])
+        where["endpoints"][0]["locality"] = {"region": "r", "zone": "a"}
+        cluster = self.nodes.redis(1, 2, load_assignment=where)
+        self.nodes.tell(entry(0, 16383, 1, 2, 3))
+        assert self.near(cluster) == {2}
+        cluster.find_zones()
+        assert set(self.asked()) == {3}
+
+    def test_joined(self) -> None:
+        """A node that joins later is asked then."""
+        cluster = self.found(entry(0, 16383, 1))
+        cluster.find_zones()
+        self.asked()[1].accept().send(encode(b""))
+        self.nodes.pass_time(5)
+        self.nodes.tell(entry(0, 16383, 1, 2))
+        assert set(self.asked()) == {1, 2}
+        self.asked()[2].accept().send(encode(b"availability_zone:a\r\n"))
+        assert self.near(cluster) == {2}
+
+    def test_stop(self) -> None:
+        """A cluster that is stopped asks no more."""
+        cluster = self.found()
+        cluster.find_zones()
+        cluster.stop()
+        assert all(connecting.cancelled for connecting in self.asked().values())
+        assert self.nodes.reactor.getDelayedCalls() == []

@@ -7,7 +7,7 @@ import pytest
 
 from meshd.interfaces import NoHost
 from meshd.observe.stats import Store
-from meshd.upstream.host import Host
+from meshd.upstream.host import Host, Locality
 from meshd.upstream.redis_slots import ReadPolicy, ShardHosts, SlotPicker
 from meshd.upstream.stats import ClusterStats
 from tests.upstream.support import hosts
@@ -151,3 +151,70 @@ class TestReads:
         assert set(itertools.chain(*(self.picked.reads(policy, 100) for policy in others))) == {4}
         with pytest.raises(NoHost):
             self.picked.picker.pick_read(100, "REPLICA")
+
+
+class TestZones:
+    """Policies by zone: the primary 1 and the replicas 2 and 3 of a shard."""
+
+    def reads(
+        self, policy: ReadPolicy, zones: str, flagged: tuple[int, ...] = (), ours: str = "a"
+    ) -> set[int]:
+        """Return the ports that reads go to from our zone, the hosts being in these zones; . is none."""
+        picker = SlotPicker("c", ClusterStats(Store()), Random(1), ours)
+        one, two, three = found = hosts(1, 1, 1)
+        for host, zone in zip(found, zones, strict=True):
+            host.locality = Locality("r", zone.strip("."))
+        picker.use([ShardHosts([(0, 99)], one, [two, three])])
+        for port in flagged:
+            found[port - 1].health_flags.add("failed_active_hc")
+        picker.update([])
+        return {port_of(picker.pick_read(5, policy)) for _ in range(60)}
+
+    @pytest.mark.parametrize(
+        ("zones", "flagged", "replicas_only", "primary_too"),
+        [
+            # Replicas that are near go first.
+            ("aaa", (), {2, 3}, {2, 3}),
+            ("aab", (), {2}, {2}),
+            # If there is none, the primary that is near, or any replica.
+            ("abb", (), {2, 3}, {1}),
+            ("aab", (2,), {3}, {1}),
+            # Nobody is near, or nobody knows.
+            ("bbb", (), {2, 3}, {2, 3}),
+            ("...", (), {2, 3}, {2, 3}),
+            # What is ill is not near.
+            ("abb", (1,), {2, 3}, {2, 3}),
+            ("bab", (2,), {3}, {3}),
+            # No replica is healthy.
+            ("bbb", (2, 3), {1}, {1}),
+            ("abb", (2, 3), {1}, {1}),
+            ("abb", (1, 2, 3), {1, 2, 3}, {1, 2, 3}),
+        ],
+    )
+    def test_order(
+        self, zones: str, flagged: tuple[int, ...], replicas_only: set[int], primary_too: set[int]
+    ) -> None:
+        """A read goes to the first of Envoy's groups that has a healthy host."""
+        assert self.reads("LOCAL_ZONE_AFFINITY", zones, flagged) == replicas_only
+        assert self.reads("LOCAL_ZONE_AFFINITY_REPLICAS_AND_PRIMARY", zones, flagged) == primary_too
+
+    def test_nowhere(self) -> None:
+        """Who knows no zone of its own reads as with PREFER_REPLICA, hosts without one included."""
+        for zones in ("a.b", "...", "aab"):
+            assert self.reads("LOCAL_ZONE_AFFINITY", zones, ours="") == {2, 3}
+
+    def test_failed(self) -> None:
+        """After a failure the next group is drawn from, so that a read leaves the zone rather than fail."""
+        picker = SlotPicker("c", ClusterStats(Store()), Random(1), "a")
+        one, two, three = hosts(1, 1, 1)
+        one.locality = two.locality = Locality("", "a")
+        picker.use([ShardHosts([(0, 99)], one, [two, three])])
+        for policy, expected in (
+            ("LOCAL_ZONE_AFFINITY", {3}),
+            ("LOCAL_ZONE_AFFINITY_REPLICAS_AND_PRIMARY", {1}),
+        ):
+            assert {port_of(picker.pick_read(0, policy, two)) for _ in range(60)} == expected  # type: ignore[arg-type]
+        picker.use([ShardHosts([(0, 99)], one, [two])])
+        assert port_of(picker.pick_read(0, "LOCAL_ZONE_AFFINITY", two)) == 1
+        picker.use([ShardHosts([(0, 99)], one, [])])
+        assert port_of(picker.pick_read(0, "LOCAL_ZONE_AFFINITY", one)) == 1

@@ -82,6 +82,21 @@ class TestShards:
             Shard(((5, 9),), Node("10.0.0.2", 2), (Node("10.0.0.4", 4),)),
         )
 
+    def test_zone(self) -> None:
+        """Valkey tells the zones of nodes that have one, here and in CLUSTER SLOTS."""
+        [read] = read_shards(
+            [
+                shard(
+                    [0, 1], member(b"master", b"a", 1, availability_zone=b"z-1"), member(b"replica", b"b", 2)
+                )
+            ],
+            "10.0.0.9",
+        )
+        assert (read.primary, read.replicas) == (Node("a", 1, "z-1"), (Node("b", 2),))
+        facts = [b"ip", b"10.0.0.1", b"availability-zone", b"z-2"]
+        [read] = read_slots([[0, 1, node(b"a", 1, facts), node(b"?", 2, facts)]], "10.0.0.9")
+        assert (read.primary, read.replicas) == (Node("a", 1, "z-2"), (Node("10.0.0.1", 2, "z-2"),))
+
     def test_failed(self) -> None:
         """A replica that failed is left out, as CLUSTER SLOTS does."""
         replicas = [

@@ -40,6 +40,9 @@ class RedisOptions:
     protocol_version: Literal["RESP2", "RESP3", "ANY"] = "RESP2"
     #: How often a command that only reads is sent again if its host failed, within op_timeout.
     read_retries: int = attrs.field(default=0, validator=[validators.ge(0), validators.le(10)])
+    #: Which node of a Redis Cluster commands go to that only read, instead of what RedisProxy says: Envoy's
+    #: policies by zone, which the RedisProxy message that meshd reads has no names for.
+    read_policy: Literal["", "LOCAL_ZONE_AFFINITY", "LOCAL_ZONE_AFFINITY_REPLICAS_AND_PRIMARY"] = ""
     #: Refuse all commands that write.
     read_only: bool = False
     #: Names of commands (flushall, config|set), or of ACL categories (@dangerous).
@@ -74,6 +77,7 @@ class Options:
     def __init__(self, config: RedisOptions = RedisOptions(), context: IFactoryContext | None = None) -> None:
         self.protocol = config.protocol_version
         self.retries = config.read_retries
+        self.read_policy = config.read_policy
         self.read_only = config.read_only
         self.refused = frozenset(name.lower() for name in config.refused_commands)
         for index, name in enumerate(config.refused_commands):

@@ -94,7 +94,13 @@ class Pool:
             )
             self._hash = self._hasher(cluster)
             cluster.on_removed(partial(self._removed, cluster))
+            self.find_zones()
         return cluster
+
+    def find_zones(self) -> None:
+        """Let a Redis Cluster find out in which zones its nodes are, if reads go by that."""
+        if self.settings.by_zone and self.cluster is not None and self.cluster.redis_slots:
+            self.cluster.find_zones()  # type: ignore[attr-defined]
 
     def count(self, name: str) -> None:
         """Count something rare among the cluster's statistics."""

@@ -59,12 +59,17 @@ class Fault:
 class Settings:
     """What all connections of a redis_proxy share."""
 
+    #: Whether read_policy goes by the zones of hosts.
+    by_zone = False
+
     def __init__(self, config: Any, context: IFactoryContext) -> None:
         self.context = context
         self.timers = context.timers
         self.seconds: Callable[[], float] = context.clock.seconds
         self.scope = context.stats.scope(f"redis.{config.stat_prefix}")
         self.stats = Stats(self.scope)
+        #: By which the host of a command is chosen that only reads.
+        self.read_policy: str
         self._read_pool(config.settings)
         self.latency_factor = 1_000_000 if config.latency_in_micros else 1000
         try:
@@ -96,7 +101,16 @@ class Settings:
         found = self._tables.get(options)
         if found is None:
             found = self._tables[options] = Table(self, options)
+            if options.read_policy:
+                self._read_by_zone(options.read_policy)
         return found
+
+    def _read_by_zone(self, policy: str) -> None:
+        # A filter chain has one redis_options, which is known when its first connection comes.
+        self.read_policy = policy
+        self.by_zone = True
+        for pool in self.pools.values():
+            pool.find_zones()
 
     def flavour(self, database: int, protocol: int) -> Flavour:
         """Return the flavour that the clients of a database and a RESP version share."""
@@ -115,7 +129,7 @@ class Settings:
         self.flush_timeout: float = optional_seconds(settings, "buffer_flush_timeout") or FLUSH_TIMEOUT
         self.max_unknown: int = wrapped(settings, "max_upstream_unknown_connections", MAX_UNKNOWN)
         self.command_stats: bool = settings.enable_command_stats
-        self.read_policy: str = type(settings).ReadPolicy.Name(settings.read_policy)
+        self.read_policy = type(settings).ReadPolicy.Name(settings.read_policy)
         self.rate_limit: int = settings.connection_rate_limit.connection_rate_limit_per_sec
 
     def _read_auth(self, config: Any) -> None:

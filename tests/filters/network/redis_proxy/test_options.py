@@ -1,5 +1,7 @@
 """Tests for meshd.filters.network.redis_proxy.options."""
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from meshd.filters.network.redis_proxy.options import Options, RedisOptions
@@ -65,3 +67,50 @@ class LimitTests(SynchronousTestCase):
         said = talk.say(client, b"*2\r\n$3\r\nGET\r\n$1025\r\n")
         self.assertEqual(said, b"-ERR Protocol error: invalid bulk length\r\n")
         self.assertTrue(client.dropped)
+
+
+class ZoneTests(SynchronousTestCase):
+    """Policies of reading by zone."""
+
+    def talk(self, **settings: Any) -> Talk:
+        """Return a conversation in front of a Redis Cluster; picked has the policies of reads."""
+        talk = Talk(2, options={"read_policy": "LOCAL_ZONE_AFFINITY"}, settings=settings)
+        self.picked: list[str] = []
+        self.found = 0
+
+        def pick_read(slot: int, policy: str, failed: Any = None) -> Any:
+            self.picked.append(policy)
+            return talk.hosts[1]
+
+        def find_zones() -> None:
+            self.found += 1
+
+        talk.cluster.redis_slots = True
+        talk.cluster.pick_read = pick_read  # type: ignore[attr-defined]
+        talk.cluster.find_zones = find_zones  # type: ignore[attr-defined]
+        return talk
+
+    def test_reads(self) -> None:
+        """Reads go by that policy, not by that of RedisProxy, on connections that replicas answer."""
+        talk = self.talk(read_policy="MASTER")
+        talk.say(talk.client(), "GET a", "MGET a b")
+        self.assertEqual(set(self.picked), {"LOCAL_ZONE_AFFINITY"})
+        self.assertEqual(talk.heard(talk.links(1)[0])[0], "READONLY")
+
+    def test_writes(self) -> None:
+        """Writes do not."""
+        talk = self.talk()
+        talk.say(talk.client(), "SET a b")
+        self.assertEqual(self.picked, [])
+
+    def test_found(self) -> None:
+        """The cluster is told that zones are wanted, and so is one that takes its place."""
+        talk = self.talk()
+        self.assertEqual(self.found, 0)
+        talk.client()
+        self.assertEqual(self.found, 1)
+        talk.client()
+        self.assertEqual(self.found, 1)
+        talk.shared.pools["c"].cluster = None
+        talk.shared.pools["c"].current()
+        self.assertEqual(self.found, 2)
