@@ -271,6 +271,18 @@ class ICluster(Interface):
         """Return an IStreamClientEndpoint that connects to a host picked each time."""
 
 
+class IDnsCache(Interface):
+    """Names and their addresses, looked up when they are first wanted and kept up to date."""
+
+    def find(name: str, port: int) -> Deferred[Sequence[str]]:
+        """
+        Return the addresses, none if none can be found.
+
+        Fail with Overflow if there are too many names, or lookups.  port is that for
+        which the addresses are wanted; who asks for another has a place of its own.
+        """
+
+
 class IFactoryContext(Interface):
     """What a filter factory may use of the proxy; all of it, there are no globals."""
 
@@ -287,6 +299,9 @@ class IFactoryContext(Interface):
     around: Any = Attribute("meshd.xds.context.Around: whose transport socket it is.")
     tls: Any = Attribute("meshd.tls.shared.Shared: what all TLS contexts of this worker share.")
     admin_pages: Any = Attribute("By path, what returns a page of plain text for the admin interface.")
+
+    def dns_cache(config: Any) -> IDnsCache:
+        """Return the cache of a DnsCacheConfig, the same for all of its name; raise ConfigError."""
 
     def access_loggers(configs: Sequence[Any]) -> Sequence[IAccessLogger]:
         """Build the loggers of a repeated AccessLog field."""

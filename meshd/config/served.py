@@ -13,6 +13,7 @@ from __future__ import annotations
 _CORE = "envoy.config.core.v3."
 _LB = "envoy.extensions.load_balancing_policies."
 _CARES = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+_DNS_CACHE = "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig"
 _TLS = "envoy.extensions.transport_sockets.tls.v3."
 _HTTP = "envoy.extensions.upstreams.http.v3."
 _LOGGERS = "envoy.extensions.access_loggers."
@@ -271,6 +272,21 @@ CORE: dict[str, tuple[str, ...]] = {
     f"{_CORE}TransportSocket": ("name", "typed_config"),
     _CARES: ("resolvers", "dns_resolver_options", "query_timeout_seconds", "query_tries"),
     "envoy.config.overload.v3.OverloadManager": ("resource_monitors",),
+    _DNS_CACHE: (
+        "name",
+        "dns_lookup_family",
+        "dns_refresh_rate",
+        "dns_min_refresh_rate",
+        "host_ttl",
+        "max_hosts",
+        "disable_dns_refresh_on_failure",
+        "dns_failure_refresh_rate",
+        "dns_cache_circuit_breaker",
+        "dns_resolution_config",
+        "typed_dns_resolver_config",
+        "preresolve_hostnames",
+        "dns_query_timeout",
+    ),
 }
 
 VALUES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -293,6 +309,7 @@ TYPES: dict[tuple[str, str], tuple[str, ...]] = {
         f"{_LOGGERS}stream.v3.StderrAccessLog",
     ),
     ("envoy.config.cluster.v3.Cluster", "typed_dns_resolver_config"): (_CARES,),
+    (_DNS_CACHE, "typed_dns_resolver_config"): (_CARES,),
     ("envoy.config.cluster.v3.Cluster", "typed_extension_protocol_options"): (
         "envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions",
         f"{_HTTP}HttpProtocolOptions",

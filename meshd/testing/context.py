@@ -16,6 +16,7 @@ from zope.interface import implementer
 from meshd.interfaces import (
     IAccessLogger,
     ICounter,
+    IDnsCache,
     IFactoryContext,
     IGauge,
     IHistogram,
@@ -29,6 +30,7 @@ from meshd.interfaces import (
     ITimers,
 )
 from meshd.testing.grpc import FakeGrpcChannel
+from meshd.upstream.dns_caches import DnsCaches
 from meshd.upstream.resolver import Answer, Family, INameResolver
 
 if TYPE_CHECKING:
@@ -238,6 +240,7 @@ class FakeContext:
         self.stats = FakeScope()
         self.runtime = FakeRuntime()
         self.resolver = FakeResolver()
+        self.dns_caches = DnsCaches(self.clock, self.reactor, self.resolver, self.stats)
         self.clusters: dict[str, FakeCluster] = {each.name: each for each in clusters}
         self.admin_pages: dict[str, Callable[[], str]] = {}
         self.loggers: list[FakeAccessLogger] = []
@@ -249,6 +252,10 @@ class FakeContext:
         #: Of the proxy's own TLS; tests of that set them.
         self.tls: Any = None
         self.around: Any = None
+
+    def dns_cache(self, config: Any) -> IDnsCache:
+        """Return a real cache, whose questions resolver gets."""
+        return self.dns_caches.cache(config)
 
     def access_loggers(self, configs: Sequence[Any]) -> Sequence[FakeAccessLogger]:
         made = [FakeAccessLogger(each) for each in configs]

@@ -5,7 +5,7 @@ What the config says of DNS: how often to look up, which addresses, whom to ask.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster as ClusterMessage
 from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
@@ -15,8 +15,14 @@ from meshd.upstream.discovery import DnsConfig
 from meshd.upstream.endpoints import Assignment, Endpoint, is_ip, read_address
 from meshd.upstream.resolver import Asking, INameResolver, Resolver, system_asking
 
-if TYPE_CHECKING:
-    from meshd.upstream.cluster import ClusterContext
+
+class ResolverContext(Protocol):
+    """What read_resolver uses of a context."""
+
+    reactor: Any
+    #: An INameResolver.
+    resolver: Any
+
 
 #: The fields of CaresDnsResolverConfig that meshd serves.
 CARES_SERVED = ("resolvers", "dns_resolver_options", "query_timeout_seconds", "query_tries")
@@ -25,26 +31,30 @@ CARES_SERVED = ("resolvers", "dns_resolver_options", "query_timeout_seconds", "q
 def read_dns(cluster: Any) -> DnsConfig:
     """Read the DNS fields of a Cluster message; ConfigError if they make no sense."""
     refresh = seconds(cluster.dns_refresh_rate) if cluster.HasField("dns_refresh_rate") else 5.0
-    failure = None
-    if cluster.HasField("dns_failure_refresh_rate"):
-        rate = cluster.dns_failure_refresh_rate
-        shortest = seconds(rate.base_interval)
-        longest = seconds(rate.max_interval) if rate.HasField("max_interval") else shortest * 10
-        if longest < shortest:
-            raise ConfigError(
-                "dns_failure_refresh_rate must have max_interval greater than or equal to the base_interval",
-                "dns_failure_refresh_rate",
-                "max_interval",
-            )
-        failure = (shortest, longest)
     return DnsConfig(
         family=ClusterMessage.DnsLookupFamily.Name(cluster.dns_lookup_family),
         refresh=refresh,
         jitter=seconds(cluster.dns_jitter),
         respect_ttl=cluster.respect_dns_ttl,
-        failure=failure,
+        failure=read_failure(cluster),
         logical=cluster.type == ClusterMessage.LOGICAL_DNS,
     )
+
+
+def read_failure(message: Any) -> tuple[float, float] | None:
+    """Read dns_failure_refresh_rate of a message: the shortest and longest wait in seconds; ConfigError."""
+    if not message.HasField("dns_failure_refresh_rate"):
+        return None
+    rate = message.dns_failure_refresh_rate
+    shortest = seconds(rate.base_interval)
+    longest = seconds(rate.max_interval) if rate.HasField("max_interval") else shortest * 10
+    if longest < shortest:
+        raise ConfigError(
+            "dns_failure_refresh_rate must have max_interval greater than or equal to the base_interval",
+            "dns_failure_refresh_rate",
+            "max_interval",
+        )
+    return shortest, longest
 
 
 def check_endpoints(assignment: Assignment, config: DnsConfig, kind: str) -> Sequence[Endpoint]:
@@ -69,8 +79,8 @@ def check_endpoints(assignment: Assignment, config: DnsConfig, kind: str) -> Seq
     return endpoints
 
 
-def read_resolver(cluster: Any, context: ClusterContext) -> INameResolver:
-    """Return the resolver that the cluster asks for, which is mostly that of the context."""
+def read_resolver(cluster: Any, context: ResolverContext) -> INameResolver:
+    """Return the resolver that a message (Cluster, DnsCacheConfig) wants: mostly that of the context."""
     if cluster.HasField("typed_dns_resolver_config"):
         path = ("typed_dns_resolver_config", "typed_config")
         typed = cluster.typed_dns_resolver_config.typed_config
@@ -88,7 +98,7 @@ def read_resolver(cluster: Any, context: ClusterContext) -> INameResolver:
     return resolver
 
 
-def _resolver(config: Any, context: ClusterContext, path: Sequence[str]) -> INameResolver:
+def _resolver(config: Any, context: ResolverContext, path: Sequence[str]) -> INameResolver:
     """Make a resolver from a CaresDnsResolverConfig or DnsResolutionConfig message."""
     system = system_asking()
     options = config.dns_resolver_options

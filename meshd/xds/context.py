@@ -17,6 +17,7 @@ from meshd.grpc.channel import Pools
 from meshd.interfaces import (
     IAccessLogger,
     ICluster,
+    IDnsCache,
     IFactoryContext,
     IGrpcChannel,
     ILogFile,
@@ -27,6 +28,7 @@ from meshd.interfaces import (
 )
 from meshd.observe import access_log
 from meshd.plugin import ConfigError
+from meshd.upstream.dns_caches import DnsCaches
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,20 @@ class FactoryContext:
     grpc: Pools = field(default_factory=Pools)
     draining: Callable[[], bool] = lambda: False
     admin_pages: MutableMapping[str, Callable[[], str]] = field(default_factory=dict)
+    #: Made of the others if it is not given.
+    dns_caches: DnsCaches = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.dns_caches is None:
+            self.dns_caches = DnsCaches(self.clock, self.reactor, self.resolver, self.stats)
 
     def within(self, around: Around) -> FactoryContext:
         """Return the context for the transport sockets of a listener or cluster."""
         return replace(self, around=around)
+
+    def dns_cache(self, config: Any) -> IDnsCache:
+        """Return the cache of a DnsCacheConfig; raise ConfigError."""
+        return self.dns_caches.cache(config)
 
     def access_loggers(self, configs: Sequence[Any]) -> Sequence[IAccessLogger]:
         """Build the loggers of a repeated AccessLog field."""

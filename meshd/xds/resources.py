@@ -97,6 +97,7 @@ class Resources:
 
     def start_clusters(self, warm: Any) -> None:
         """Let the clusters find their hosts; call warm once all have, or have tried."""
+        self.context.dns_caches.start()
         waiting = {cluster.name for cluster in self.clusters.values()}
         self._active_clusters.set(len(waiting))
         self._warming.set(len(waiting))
@@ -129,7 +130,8 @@ class Resources:
                 listener.stop()
 
     def stop(self) -> None:
-        """Stop looking for hosts."""
+        """Stop looking for hosts, and looking names up."""
+        self.context.dns_caches.stop()
         for cluster in self.clusters.values():
             cluster.stop()
         # Nor is any connection of a gRPC client kept that has nothing to do.

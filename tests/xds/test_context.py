@@ -6,12 +6,14 @@ from typing import Any
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.config.core.v3.grpc_service_pb2 import GrpcService
+from envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
 from google.protobuf.json_format import ParseDict
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from meshd.interfaces import IFactoryContext, IGrpcChannel
 from meshd.plugin import ConfigError
+from meshd.xds.context import Around
 from tests.xds.running import ECHO, TYPE, Worker, file_log
 
 
@@ -43,6 +45,17 @@ class ContextTests(SynchronousTestCase):
         self.worker.log_files.flush()
         self.assertEqual(Path(path).read_text(), "line\n")
         self.assertRaises(ConfigError, self.context.log_file, "/no/such/directory/log")
+
+    def test_dns_cache(self) -> None:
+        """A DNS cache is one for all who name it, with the resolver of the worker."""
+        config = DnsCacheConfig(name="d")
+        cache = self.context.dns_cache(config)
+        self.assertIs(
+            self.context.within(Around("upstream", self.context.stats, "x")).dns_cache(config), cache
+        )
+        cache.find("a.test", 1)
+        self.assertEqual([name for name, *_ in self.worker.resolver.lookups], ["a.test"])
+        self.context.dns_caches.stop()
 
     def test_collect(self) -> None:
         """Who counts aside is asked before the statistics are read; nothing drains by itself."""

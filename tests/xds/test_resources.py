@@ -2,6 +2,9 @@
 
 import socket
 
+from envoy.config.core.v3.address_pb2 import SocketAddress
+from envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
+
 from meshd.xds.resources import Resources
 from tests.upstream.support import assignment, endpoint
 from tests.xds.running import ECHO, TYPE, WorkerCase, address, chain, listener, proxy, static
@@ -137,6 +140,17 @@ class WarmingTests(ResourcesCase):
         self.resources.apply(static(clusters=[named("a", wait_for_warm_on_init=False)]))
         self.resources.start_clusters(self.warm)
         self.assertEqual(self.warmings, 1)
+        self.resources.stop()
+        self.assertEqual(self.loop.clock.getDelayedCalls(), [])
+
+    def test_dns_caches(self) -> None:
+        """DNS caches look up their names from the start on, until all is stopped."""
+        names = [SocketAddress(address="a.test", port_value=80)]
+        self.worker.context.dns_cache(DnsCacheConfig(name="d", preresolve_hostnames=names))
+        self.assertEqual(self.worker.resolver.lookups, [])
+        self.resources.start_clusters(self.warm)
+        self.worker.resolver.answer("127.0.0.1")
+        self.assertEqual(self.worker.value("dns_cache.d.num_hosts"), 1)
         self.resources.stop()
         self.assertEqual(self.loop.clock.getDelayedCalls(), [])
 

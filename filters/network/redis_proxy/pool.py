@@ -17,6 +17,7 @@ from meshd.codec.murmur import murmur2
 from meshd.codec.redis_slot import hash_tag, slot
 from meshd.codec.resp import encode
 from meshd.filters.network.redis_proxy.link import Link
+from meshd.filters.network.redis_proxy.names import Then, is_ip, known_by_name, target
 from meshd.filters.network.redis_proxy.request import NO_HOST, Copy, Request
 from meshd.filters.network.redis_proxy.retry import retry
 from meshd.filters.network.redis_proxy.stats import ClusterStats
@@ -35,6 +36,7 @@ _REDIRECTS = 5
 #: Spare connections of their own that are kept for each host and flavour.
 _SPARES = 8
 
+_REDIRECTIONS = (b"-MOVED ", b"-ASK ")
 _ASKING = encode([b"ASKING"])
 
 
@@ -86,8 +88,10 @@ class Pool:
             self.cluster = cluster
             self._hashes.clear()
             self._unknown.clear()
-            scope = self.settings.context.stats.scope(f"cluster.{cluster.stat_name}.redis_cluster")
-            self.redis_stats = ClusterStats(scope, self.settings.command_stats)
+            scope = self.settings.context.stats.scope(f"cluster.{cluster.stat_name}")
+            self.redis_stats = ClusterStats(scope.scope("redis_cluster"), self.settings.command_stats)
+            self._followed = scope.counter("upstream_internal_redirect_succeeded_total")
+            self._unfollowed = scope.counter("upstream_internal_redirect_failed_total")
             thresholds = getattr(cluster.config, "circuit_breakers", None)
             self._breaks = thresholds is not None and any(
                 not each.priority and each.HasField("max_requests") for each in thresholds.thresholds
@@ -387,6 +391,8 @@ class Pool:
 
     def redirect(self, request: Request, reply: bytes) -> bool:
         """Follow MOVED or ASK; return whether the request is on its way."""
+        if self.waits(request, reply, request.answered):
+            return True
         host = self.redirected(request, reply)
         if host is None:
             return False
@@ -395,27 +401,39 @@ class Pool:
         self.send_to(host, request)
         return True
 
+    def waits(self, request: Request, reply: bytes, then: Then) -> bool:
+        """Let then be called with a MOVED or ASK once the name in it is looked up; return whether it is."""
+        names = self.settings.names
+        if names is None or not reply.startswith(_REDIRECTIONS) or request.client.gone:
+            return False
+        return self.may_redirect and request.redirects < _REDIRECTS and names.wait(request, reply, then)
+
     def redirected(self, request: Request, reply: bytes) -> IHost | None:
         """Return where the request is to go if reply is MOVED or ASK, and may be followed."""
-        if not reply.startswith((b"-MOVED ", b"-ASK ")) or request.client.gone:
+        if not reply.startswith(_REDIRECTIONS) or request.client.gone:
             return None
         if self.cluster.redis_slots:
             self.cluster.note_redirect()  # type: ignore[attr-defined]
-        if not (self.settings.redirects or self.cluster.redis_slots) or request.redirects >= _REDIRECTS:
+        if not self.may_redirect:
             return None
-        host = self._named(reply.split()[2], request)
-        if host is not None:
-            request.redirects += 1
+        host = self._named(reply, request) if request.redirects < _REDIRECTS else None
+        if host is None:
+            self._unfollowed.inc()
+            return None
+        self._followed.inc()
+        request.redirects += 1
         return host
 
-    def _named(self, where: bytes, request: Request) -> IHost | None:
+    def _named(self, reply: bytes, request: Request) -> IHost | None:
         """Return the host that a redirection names; None if it may not be connected to."""
-        name, _, port = where.rpartition(b":")
-        if not port.isdigit():
+        address = target(reply)
+        if address is None:
             return None
-        address = (name.decode("latin-1").strip("[]"), int(port))
+        name, port = address
         if not name and request.host is not None:
-            address = (request.host.address[0], int(port))
+            address = (request.host.address[0], port)
+        elif not is_ip(name):
+            return known_by_name(self.cluster, name, port)
         host = self._unknown.get(address) or self.cluster.host_at(address)
         if host in self.cluster.hosts or address in self._unknown:
             return host

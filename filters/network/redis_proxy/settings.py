@@ -9,6 +9,7 @@ from attrs import frozen
 
 from meshd.config.plain import data_source, optional_seconds, seconds, wrapped
 from meshd.filters.network.redis_proxy.external_auth import ExternalAuth
+from meshd.filters.network.redis_proxy.names import Names
 from meshd.filters.network.redis_proxy.options import Options
 from meshd.filters.network.redis_proxy.pool import Flavour, Pool
 from meshd.filters.network.redis_proxy.pubsub import Hub
@@ -33,6 +34,7 @@ SERVES = (
     "settings.enable_command_stats",
     "settings.read_policy",
     "settings.connection_rate_limit",
+    "settings.dns_cache_config",
     "latency_in_micros",
     "prefix_routes",
     "downstream_auth_password",
@@ -130,6 +132,13 @@ class Settings:
         self.max_unknown: int = wrapped(settings, "max_upstream_unknown_connections", MAX_UNKNOWN)
         self.command_stats: bool = settings.enable_command_stats
         self.read_policy = type(settings).ReadPolicy.Name(settings.read_policy)
+        #: Who follows redirections to names; None: nobody.
+        self.names: Names | None = None
+        if settings.HasField("dns_cache_config"):
+            try:
+                self.names = Names(self.context.dns_cache(settings.dns_cache_config))
+            except ConfigError as error:
+                raise error.under("settings", "dns_cache_config") from None
         self.rate_limit: int = settings.connection_rate_limit.connection_rate_limit_per_sec
 
     def _read_auth(self, config: Any) -> None:

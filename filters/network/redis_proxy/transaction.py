@@ -146,11 +146,20 @@ class _Exec(Request):
             self.moved = self.moved or reply
         if self.left:
             return None
-        if self.moved and reply[0] == 45:
-            host = self.pool.redirected(self, self.moved)
-            if host is not None:
-                _send_exec(self.state, self, host)
-                return None
+        if not self.moved or reply[0] != 45:
+            return self._over(reply)
+        follow = partial(self._follow, reply)
+        return None if self.pool.waits(self, self.moved, follow) else follow(self.moved)
+
+    def _follow(self, aborted: bytes, moved: bytes) -> Client | None:
+        """Send it all where moved says, or answer what EXEC did."""
+        host = self.pool.redirected(self, moved)
+        if host is None:
+            return self._over(aborted)
+        _send_exec(self.state, self, host)
+        return None
+
+    def _over(self, reply: bytes) -> Client | None:
         self.redirects = 1 << 30
         client = super().answered(reply)
         self.client.release()
