@@ -198,7 +198,18 @@ CORE: dict[str, tuple[str, ...]] = {
     "envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions": (
         "auth_password",
         "auth_username",
+        "aws_iam",
         "credentials",
+    ),
+    "envoy.extensions.common.aws.v3.AwsCredentialProvider": (
+        "assume_role_credential_provider",
+        "assume_role_with_web_identity_provider",
+        "container_credential_provider",
+        "credentials_file_provider",
+        "custom_credential_provider_chain",
+        "environment_credential_provider",
+        "inline_credential",
+        "instance_profile_credential_provider",
     ),
     "envoy.config.cluster.v3.Cluster.CommonLbConfig": (
         "healthy_panic_threshold",

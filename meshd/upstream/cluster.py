@@ -120,7 +120,7 @@ class Cluster:
         around = Surroundings(scope, self.stats.upstream_rq_active, context.random, context.runtime)
         self._threshold = _read_threshold(config)
         #: How to log on to its hosts, if they are Redis servers.
-        self.redis_logins = read_redis_logins(config)
+        self.redis_logins = read_redis_logins(config, context.clock, context.reactor)
         self.redis_auth = self.redis_logins.default
         self.http2 = read_http2(config)
         self._failover: Any = None
@@ -129,13 +129,21 @@ class Cluster:
         self.refresh()
 
     def start(self) -> None:
-        """Find the hosts; a STATIC cluster is warm when this returns."""
+        """Find the hosts; a STATIC cluster is warm when this returns, unless it waits for AWS credentials."""
+        if self.redis_logins.iam is None:
+            self._begin()
+        else:
+            self.redis_logins.iam.chain.start(self._begin)
+
+    def _begin(self) -> None:
         self._discovery.start(self._found)
         if self.config.HasField("wait_for_warm_on_init") and not self.config.wait_for_warm_on_init.value:
             self._warm()
 
     def stop(self) -> None:
         """Look for hosts no more; those that there are can still be picked."""
+        if self.redis_logins.iam is not None:
+            self.redis_logins.iam.chain.stop()
         self._discovery.stop()
 
     def when_warm(self, callback: Callable[[], object]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from envoy.extensions.clusters.redis.v3.redis_cluster_pb2 import RedisClusterConfig
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from meshd.config.plain import optional_seconds, wrapped
 from meshd.interfaces import IDiscovery
@@ -119,6 +119,10 @@ class RedisCluster(Cluster):
         return self._say(Exchange(asked, self.redis_logins.of(host.address), tls=bool(self.transport)), host)
 
     def _ask_zone(self, host: Host) -> Deferred[str]:
+        # There may be no password.
+        return maybeDeferred(self._ask_zone_now, host)
+
+    def _ask_zone_now(self, host: Host) -> Deferred[str]:
         return self._say(ZoneExchange(self.redis_logins.of(host.address)), host)
 
     def _say(self, exchange: IsSaid[T], host: Host) -> Deferred[T]:

@@ -50,15 +50,19 @@ class PluginTests(SynchronousTestCase):
         )
 
     def test_options_by_protocol(self) -> None:
-        """Of the options by protocol those of Redis are served, and of them a user name and password."""
+        """Of the options by protocol those of Redis are served, but for some sources of credentials."""
         options = (
             "typed_extension_protocol_options: {envoy.filters.network.redis_proxy: "
             "{'@type': type.googleapis.com/envoy.extensions.filters.network.%s}}"
         )
         redis = "redis_proxy.v3.RedisProtocolOptions"
         self.assertEqual(problems(cluster(options % f"{redis}, auth_password: {{inline_string: x}}")), [])
-        (line,) = problems(cluster(options % f"{redis}, aws_iam: {{cache_name: x}}"))
-        self.assertIn('redis_proxy"].aws_iam: meshd does not serve the field aws_iam', line)
+        iam = "aws_iam: {cache_name: x, credential_provider: {%s: {}}}"
+        self.assertEqual(
+            problems(cluster(options % f"{redis}, {iam % 'environment_credential_provider'}")), []
+        )
+        (line,) = problems(cluster(options % f"{redis}, {iam % 'config_credential_provider'}"))
+        self.assertIn("meshd does not serve the field config_credential_provider", line)
         (line,) = problems(cluster(options % "echo.v3.Echo"))
         self.assertIn("meshd does not serve envoy.extensions.filters.network.echo.v3.Echo here", line)
 

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
+from meshd.codec.sigv4 import Credentials
 from meshd.interfaces import ICluster, NoHost
 from meshd.plugin import ConfigError
 from meshd.upstream.bind import Bind, Source
 from meshd.upstream.cluster import Cluster
 from meshd.upstream.resolver import LookupFailed
 from tests.upstream.support import Surrounding, assignment, endpoint, ports
+
+REDIS_OPTIONS = "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions"
 
 
 class TestConfig:
@@ -122,6 +126,54 @@ class TestStatic:
         for _ in range(4):
             cluster.pick(None)
         assert self.around.value("lb_healthy_panic") == panics
+
+
+class TestCredentials:
+    """A cluster whose passwords are made with AWS credentials that have to be asked for."""
+
+    def setup_method(self) -> None:
+        """Make one that is asked to start."""
+        self.around = Surrounding()
+        iam = {"cache_name": "c", "region": "r"}
+        options = {"@type": REDIS_OPTIONS, "auth_username": {"inline_string": "me"}, "aws_iam": iam}
+        self.cluster = self.around.cluster(
+            start=False,
+            load_assignment=assignment([1]),
+            typed_extension_protocol_options={"envoy.filters.network.redis_proxy": options},
+        )
+        self.waiting: Deferred[Credentials] = Deferred()
+        iam_of = self.cluster.redis_logins.iam
+        assert iam_of is not None
+        iam_of.chain.sources = [self]  # type: ignore[list-item]
+
+    holds = None
+
+    async def fetch(self) -> Credentials:
+        """Be the source of the credentials."""
+        return await self.waiting
+
+    def test_waits(self) -> None:
+        """It has hosts once it has credentials."""
+        self.cluster.start()
+        assert (self.cluster.warmed, self.cluster.hosts) == (False, [])
+        self.waiting.callback(Credentials("a", "b"))
+        assert self.cluster.warmed
+        assert ports(self.cluster.hosts) == "1"
+
+    def test_failed(self) -> None:
+        """If there are none it starts all the same."""
+        self.cluster.start()
+        self.waiting.errback(OSError("no"))
+        assert ports(self.cluster.hosts) == "1"
+        self.cluster.stop()
+        assert self.around.reactor.getDelayedCalls() == []
+
+    def test_stopped(self) -> None:
+        """If it is stopped before, it does not start any more."""
+        self.cluster.start()
+        self.cluster.stop()
+        assert self.waiting.called
+        assert self.cluster.hosts == []
 
 
 class TestDns:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from meshd.codec.http2 import Options
 from meshd.plugin import ConfigError
@@ -40,7 +41,7 @@ class TestHttp2:
             common_http_protocol_options={"idle_timeout": "0s"},
         )
         assert read_http2(made) == Http2(Options(5, 70_000, 80_000), 0.0, Pings(9.0, 3.0, 0.15))
-        assert read_redis_logins(made) == RedisLogins()
+        assert read_redis_logins(made, Clock(), None) == RedisLogins()
 
     def test_pings(self) -> None:
         """Pings have an interval, or there are none; they may come without chance."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from zope.interface.verify import verifyObject
 
-from meshd.codec.resp_reply import encode
+from meshd.codec.resp_reply import Simple, encode
 from meshd.interfaces import ICluster
 from meshd.plugin import ConfigError
 from meshd.upstream.redis_cluster import RedisCluster
@@ -192,6 +192,26 @@ def test_auth() -> None:
     assert cluster.redis_auth == (b"me", b"pw")
     connecting = nodes.asked[0][1].accept()
     assert connecting.received.startswith(b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$2\r\npw\r\n")
+
+
+def test_iam() -> None:
+    """With IAM they are asked with a password made for it; while there is none they cannot be asked."""
+    nodes = Nodes()
+    inline = {"inline_credential": {"access_key_id": "a", "secret_access_key": "b"}}
+    iam = {"cache_name": "c", "region": "r", "credential_provider": inline}
+    options = {"@type": AUTH, "auth_username": {"inline_string": "me"}, "aws_iam": iam}
+    cluster = nodes.redis(5, typed_extension_protocol_options={"envoy.filters.network.redis_proxy": options})
+    assert b"\r\nc/?Action=connect&User=me&X-Amz-" in nodes.asked[0][1].accept().received
+    nodes.asked[0][1].send(encode(Simple(b"OK")) + encode([entry(0, 16383, 1)]))
+    assert ports_of(cluster.hosts) == [1]
+    assert cluster.redis_logins.iam is not None
+    cluster.redis_logins.iam.chain.current = None
+    cluster.find_zones()
+    nodes.pass_time(5)
+    assert len(nodes.asked) == 1
+    assert nodes.value("update_failure") == 1
+    assert cluster.pick(0) is cluster.hosts[0]
+    nodes.look_up()
 
 
 class TestZones:

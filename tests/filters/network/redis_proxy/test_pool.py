@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from meshd.interfaces import Overflow
+from meshd.interfaces import Overflow, UpstreamError
 from meshd.upstream.protocol_options import RedisLogins
 from tests.filters.network.redis_proxy.talk import Talk
 
@@ -139,6 +139,18 @@ class LoginTests(SynchronousTestCase):
         talk.say(client, "GET a0")
         talk.answer(talk.links()[0], b"-WRONGPASS x\r\n")
         self.assertEqual(talk.got(client), FAILURE)
+
+    def test_no_password(self) -> None:
+        """While there is no password to be had, commands fail, and no connection is made."""
+
+        class Nothing(RedisLogins):
+            def of(self, address: Any) -> Any:
+                raise UpstreamError("no credentials")
+
+        talk = self.talk(Nothing())
+        client = talk.client()
+        self.assertEqual(talk.say(client, "GET a0", "BLPOP a0 1"), FAILURE * 2)
+        self.assertEqual(talk.links(), [])
 
 
 class RedirectTests(SynchronousTestCase):
