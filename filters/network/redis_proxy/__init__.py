@@ -5,8 +5,8 @@ A ``Client`` (client) reads commands; a ``Table`` (table, commands) knows what k
 of, and ``actions`` what does it: keyed (by the host of the key, or cut up by host), fan_out
 (every host, with merge), local, transaction, session, pubsub, dedicated (what blocks).
 Commands travel as a ``Request`` (request) over the ``Link`` (link) that a ``Pool`` (pool)
-has to the host; ``names`` looks up where redirections lead.  ``settings`` has Envoy's
-config, ``options`` what only meshd has.
+has to the host; ``names`` looks up where redirections lead, ``renewal`` logs on again.
+``settings`` has Envoy's config, ``options`` what only meshd has.
 
 Serves envoy.extensions.filters.network.redis_proxy.v3.RedisProxy.
 """

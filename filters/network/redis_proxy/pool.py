@@ -18,6 +18,7 @@ from meshd.codec.redis_slot import hash_tag, slot
 from meshd.codec.resp import encode
 from meshd.filters.network.redis_proxy.link import Link
 from meshd.filters.network.redis_proxy.names import Then, is_ip, known_by_name, target
+from meshd.filters.network.redis_proxy.renewal import Renewals
 from meshd.filters.network.redis_proxy.request import NO_HOST, Copy, Request
 from meshd.filters.network.redis_proxy.retry import retry
 from meshd.filters.network.redis_proxy.stats import ClusterStats
@@ -77,6 +78,7 @@ class Pool:
         self._unknown: dict[Any, IHost] = {}
         self._buckets: dict[IHost, TokenBucket] = {}
         self._info = ConnectionInfo("", "")
+        self._renewals = Renewals(self)
         self.current()
 
     def current(self) -> ICluster | None:
@@ -285,6 +287,8 @@ class Pool:
         link = Link(self, host, self._greetings(host, flavour))
         link.on_push = flavour.on_push
         link.connecting = self.cluster.connect_to(host, link, self._info)
+        if self.cluster.redis_logins.iam is not None:
+            self._renewals.add(link)
         return link
 
     def _take_token(self, host: IHost) -> bool:
