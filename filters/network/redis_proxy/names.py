@@ -89,7 +89,7 @@ def _unfollowed(request: Request, reply: bytes) -> bytes:
 def _go_on(then: Then, reply: bytes) -> None:
     client = then(reply)
     if client is not None:
-        client.flush_soon()
+        client.shared.context.soon(client.flush)
 
 
 def _broken(request: Request, failure: Failure) -> None:
