@@ -257,16 +257,30 @@ class RedisCluster:
 
     def move_slot(self, slot: int, to: int) -> None:
         """Move a slot, and its keys, from its primary to that at the port to."""
+        source = self.open_slot(slot, to)
+        for key in self.ask(source, "CLUSTER", "GETKEYSINSLOT", str(slot), "1000"):
+            self.move_key(key, source, to)
+        self.close_slot(slot, source, to)
+
+    def open_slot(self, slot: int, to: int) -> int:
+        """Begin to move a slot to the primary at the port to; return the port where it is."""
         source = next(ports[0] for first, last, ports in self.slots() if first <= slot <= last)
         ids = {port: self.ask(port, "CLUSTER", "MYID") for port in (source, to)}
         self.ask(to, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", ids[source])
         self.ask(source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", ids[to])
+        return source
+
+    def move_key(self, key: bytes, source: int, to: int) -> None:
+        """Move one key of a slot that is being moved."""
         auth = ("AUTH", self.password) if self.password else ()
-        for key in self.ask(source, "CLUSTER", "GETKEYSINSLOT", str(slot), "1000"):
-            moved = self.ask(source, "MIGRATE", "127.0.0.1", str(to), "", "0", "5000", *auth, "KEYS", key)
-            assert moved == b"OK", moved
+        moved = self.ask(source, "MIGRATE", "127.0.0.1", str(to), "", "0", "5000", *auth, "KEYS", key)
+        assert moved == b"OK", moved
+
+    def close_slot(self, slot: int, source: int, to: int) -> None:
+        """End the move: the slot is that of the primary at the port to."""
+        owner = self.ask(to, "CLUSTER", "MYID")
         for port in (to, source):
-            self.ask(port, "CLUSTER", "SETSLOT", str(slot), "NODE", ids[to])
+            self.ask(port, "CLUSTER", "SETSLOT", str(slot), "NODE", owner)
 
     def stop(self) -> None:
         """End all."""

@@ -161,6 +161,66 @@ def test_transaction_moved(redis: RedisCluster, tmp_path: Path) -> None:
         proxy.stop()
 
 
+@pytest.fixture
+def half_moved(redis: RedisCluster) -> Iterator[tuple[int, int]]:
+    """The ports of the primaries from and to which the slot of {half} is on its way: {half}here is left."""
+    where = slot(b"half")
+    source = primary_of(redis, "{half}")
+    to = next(each for each in (primary_of(redis, key) for key in keys_by_primary(redis)) if each != source)
+    assert redis.ask(source, "MSET", "{half}here", "1", "{half}there", "1") == b"OK"
+    redis.open_slot(where, to)
+    redis.move_key(b"{half}there", source, to)
+    yield source, to
+    for key in redis.ask(source, "CLUSTER", "GETKEYSINSLOT", str(where), "1000"):
+        redis.move_key(key, source, to)
+    redis.close_slot(where, source, to)
+    redis.await_ok(6)
+
+
+def transact(talk: Talk, *keys: str) -> Any:
+    """Count some keys up in one transaction; return what EXEC answers."""
+    return talk.ask_all([["MULTI"], *(["INCR", key] for key in keys), ["EXEC"]])[-1]
+
+
+def test_transaction_asks(half_moved: tuple[int, int], port: int) -> None:
+    """While a slot moves, transactions are done where their keys are, unless those are in both places."""
+    talk = Talk(port)
+    assert transact(talk, "{half}here", "{half}here") == [2, 3]
+    assert transact(talk, "{half}there", "{half}there") == [2, 3]
+    refused = transact(talk, "{half}here", "{half}there")
+    assert isinstance(refused, ErrorReply)
+    assert refused.text.startswith("TRYAGAIN")
+    assert talk.ask("GET", "{half}here") == talk.ask("GET", "{half}there") == b"3"
+    talk.close()
+
+
+def test_watch_asks(half_moved: tuple[int, int], port: int) -> None:
+    """A key that has moved already is watched at its new place, until the slot is there, and after."""
+    talk, other = Talk(port), Talk(port)
+    for expected in ([2], None, [4]):
+        assert talk.ask("WATCH", "{half}there") == b"OK"
+        if expected is None:
+            other.ask("INCR", "{half}there")
+        assert transact(talk, "{half}there") == expected
+    talk.close()
+    other.close()
+
+
+def test_watched_key_moves(redis: RedisCluster, half_moved: tuple[int, int], port: int) -> None:
+    """If a watched key moves away, EXEC answers null; the next try is done at the new place."""
+    source, to = half_moved
+    talk = Talk(port)
+    assert talk.ask("WATCH", "{half}here") == b"OK"
+    redis.move_key(b"{half}here", source, to)
+    assert transact(talk, "{half}here") is None
+    assert talk.ask("WATCH", "{half}here") == b"OK"
+    redis.close_slot(slot(b"half"), source, to)
+    assert transact(talk, "{half}here") == [2]
+    assert talk.ask("WATCH", "{half}here", "{half}there") == b"OK"
+    assert transact(talk, "{half}here", "{half}there") == [3, 2]
+    talk.close()
+
+
 def test_replica_promoted(redis: RedisCluster, port: int) -> None:
     """A failover that an operator asks for costs its clients no more than errors while it is done."""
     keys = keys_by_primary(redis)

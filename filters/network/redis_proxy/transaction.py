@@ -4,12 +4,11 @@ MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 The commands of a transaction are collected here, and sent in one piece, with
 MULTI before and EXEC behind them: so they may go over a connection that others
 use too, whose commands come before or after.  WATCH takes a connection of
-its own, on which the transaction is then sent.
+its own (watching), on which the transaction is then sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,10 @@ from meshd.codec.resp import encode
 from meshd.filters.network.redis_proxy.commands import BadKeys, resolve
 from meshd.filters.network.redis_proxy.keyed import CROSSSLOT, mirror, place_of
 from meshd.filters.network.redis_proxy.local import OK, wrong_number
-from meshd.filters.network.redis_proxy.request import NO_HOST, UPSTREAM_FAILURE, Once, Request, Slot
+from meshd.filters.network.redis_proxy.request import NO_HOST, UPSTREAM_FAILURE, Copy, Request, Slot
 from meshd.filters.network.redis_proxy.sorting import place_patterns
-from meshd.interfaces import IHost, Result, UpstreamError
+from meshd.filters.network.redis_proxy.watching import ASKING, together, unwatch, watch_keys
+from meshd.interfaces import IHost, Result
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 MULTI = encode([b"MULTI"])
 EXEC = encode([b"EXEC"])
-UNWATCH = encode([b"UNWATCH"])
 QUEUED = b"+QUEUED\r\n"
 ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 
@@ -52,6 +51,12 @@ class Transaction:
         self.place: Place | None = None
         #: After WATCH.
         self.link: Link | None = None
+        #: Whether a key is watched over it.
+        self.watched = False
+        #: Whether the slot of the keys is on its way to the link's host: that wants ASKING first.
+        self.asks = False
+        #: Whether nobody can tell any more if a key has changed.
+        self.lost = False
         self.flavour: Flavour = client.flavour
 
     def __len__(self) -> int:
@@ -107,12 +112,10 @@ class Transaction:
             place = place_of(client, arguments, indexes)
             if isinstance(place, bytes):
                 return place
-            if self.place is None:
-                self.place = place
-            elif place.pool is not self.place.pool or (
-                place.host is not self.place.host and place.pool.has_places
-            ):
+            if self.place is not None and not together(self.place, place):
                 return CROSSSLOT
+            if self.place is None or place.pool.has_places:
+                self.place = place  # the topology may have changed since the first
             raw = encode(arguments) if place.route.changes else raw
         self.commands.append(raw)
         return b""
@@ -122,14 +125,14 @@ class _Exec(Request):
     """
     A whole transaction: of its replies only that of EXEC is for the client.
 
-    If a server that was asked says MOVED to a part of it, it has done nothing (Redis
+    If a server says MOVED or ASK to a part of it, it has done nothing (Redis
     cluster specification, "MOVED Redirection"; EXEC then answers with an error),
     and all of it goes where that says.  One whose keys are watched does not: they
-    are watched where they were.  ASK cannot be followed, since ASKING is
-    about the next command only, and is queued itself.
+    are watched where they were, so the answer is null, as if one had changed.
+    ASKING counts for all of a MULTI that follows it (resetClient in Redis's networking.c).
     """
 
-    __slots__ = ("left", "moved", "state")
+    __slots__ = ("elsewhere", "later", "left", "state")
 
     def __init__(self, state: Transaction, entry: Entry, pool: Pool) -> None:
         client, place = state.client, state.place
@@ -138,25 +141,35 @@ class _Exec(Request):
         self.state = state
         #: How many replies are still to come.
         self.left = 0
-        self.moved = b""
+        #: MOVED or ASK, if that was said.
+        self.elsewhere = b""
+        #: Why it is worth while to try again, if that was said.
+        self.later = b""
 
     def answered(self, reply: bytes) -> Client | None:
         self.left -= 1
-        if reply.startswith(b"-MOVED ") and self.state.link is None:
-            self.moved = self.moved or reply
+        if reply[0] == 45:
+            if reply.startswith((b"-MOVED ", b"-ASK ")):
+                self.elsewhere = self.elsewhere or reply
+            elif reply.startswith((b"-TRYAGAIN ", b"-CLUSTERDOWN ")):
+                self.later = self.later or reply
         if self.left:
             return None
-        if not self.moved or reply[0] != 45:
+        if reply[0] != 45:
             return self._over(reply)
+        if not self.elsewhere:
+            return self._over(self.later or reply)
         follow = partial(self._follow, reply)
-        return None if self.pool.waits(self, self.moved, follow) else follow(self.moved)
+        return None if self.pool.waits(self, self.elsewhere, follow) else follow(self.elsewhere)
 
-    def _follow(self, aborted: bytes, moved: bytes) -> Client | None:
-        """Send it all where moved says, or answer what EXEC did."""
-        host = self.pool.redirected(self, moved)
+    def _follow(self, refused: bytes, elsewhere: bytes) -> Client | None:
+        """Send it all where elsewhere says, or tell the client why not."""
+        host = self.pool.redirected(self, elsewhere)
         if host is None:
-            return self._over(aborted)
-        _send_exec(self.state, self, host)
+            return self._over(self.later or refused)
+        if self.state.watched:
+            return self._over(null(self.client))
+        _send_exec(self.state, self, host, elsewhere.startswith(b"-ASK"))
         return None
 
     def _over(self, reply: bytes) -> Client | None:
@@ -170,6 +183,11 @@ class _Exec(Request):
             self.give_up(why)
             self.client.release()
             self.client.flush()
+
+
+def null(client: Client) -> bytes:
+    """Return what EXEC answers when a watched key has changed."""
+    return b"*-1\r\n" if client.protocol == 2 else b"_\r\n"
 
 
 def transaction(client: Client, entry: Entry, arguments: list[bytes], raw: bytes) -> None:
@@ -206,23 +224,8 @@ def _discard(client: Client, entry: Entry, arguments: list[bytes]) -> None:
         client.reply(b"-DISCARD without MULTI\r\n")
         return
     _leave(client)
-    _unwatch_link(client, entry, state)
+    unwatch(state, entry)
     client.reply(OK)
-
-
-def _unwatch_link(client: Client, entry: Entry, state: Transaction) -> None:
-    """Let the server forget what is watched, and give the connection back."""
-    link, state.link = state.link, None
-    if link is None or link.over:
-        return
-    pool, flavour = link.pool, state.flavour
-    link.on_end = None
-
-    def forgotten(reply: bytes) -> None:
-        if reply == OK:
-            pool.give_back(link, flavour)
-
-    link.send(Once(client, entry, UNWATCH, pool, forgotten), UNWATCH)
 
 
 def _exec(client: Client, entry: Entry, arguments: list[bytes]) -> None:
@@ -233,11 +236,16 @@ def _exec(client: Client, entry: Entry, arguments: list[bytes]) -> None:
         return
     _leave(client)
     if state.spoilt or (not state.commands and state.link is None):
-        _unwatch_link(client, entry, state)
+        unwatch(state, entry)
         entry.stats.error.value += 1
         client.reply(ABORTED if state.spoilt else b"*0\r\n")
         return
     place = state.place
+    if state.lost or _has_moved(state):
+        unwatch(state, entry)
+        entry.stats.success.value += 1
+        client.reply(null(client))
+        return
     pool: Pool | None = place.pool if place is not None else client.anywhere()
     if state.link is not None:
         pool = state.link.pool
@@ -264,30 +272,32 @@ def _send_watched(client: Client, state: Transaction, request: _Exec, host: IHos
     _send_exec(state, request, host)
 
 
-def _send_exec(state: Transaction, request: _Exec, host: IHost | None) -> None:
-    """Send it all, in one piece; so many replies are expected."""
+def _has_moved(state: Transaction) -> bool:
+    """Whether the watched keys belong to another host now; where servers redirect, they know better."""
+    link, place = state.link, state.place
+    if link is None or place is None or place.pool.may_redirect:
+        return False
+    return place.pool.has_places and place.pool.host_of(place.key) is not link.host
+
+
+def _send_exec(state: Transaction, request: _Exec, host: IHost | None, asks: bool = False) -> None:
+    """Send it all, in one piece; so many replies are expected.  asks: to a host that is to have the slot."""
     pool, link = request.pool, state.link
-    watched = link is not None
     if link is None:
         assert host is not None
         link = pool.link_to(host, request.client.flavour)
-    if link is None or link.over or (watched and host is not None and link.host is not host):
+    if link is None or link.over:
         request.failed(None)
         return
     request.host = link.host
-    request.moved = b""
+    request.elsewhere = request.later = b""
     request.left = len(state.commands) + 2
+    if asks or state.asks:
+        link.send(Copy(request.client, request.entry, ASKING, pool, None), ASKING)
     link.send(request, request.raw)
     for _ in range(request.left - 1):
         link.expect(request)
-    if watched:
-        link.on_end = None
-        link.send(Once(request.client, request.entry, UNWATCH, pool, partial(_done, state, link)), UNWATCH)
-
-
-def _done(state: Transaction, link: Link, reply: bytes) -> None:
-    if reply == OK:
-        link.pool.give_back(link, state.flavour)
+    unwatch(state, request.entry)
 
 
 def _mirror_all(client: Client, state: Transaction, request: _Exec) -> None:
@@ -318,39 +328,18 @@ def _start_watch(client: Client, entry: Entry, arguments: list[bytes]) -> None:
         slot.reply = reply
         client.release()
 
-    error = _watch_keys(client, entry, arguments, answered)
+    if client.transaction is None:
+        client.transaction = Transaction(client)
+    error = watch_keys(client.transaction, entry, arguments, answered)
     if error:
         answered(error)
-
-
-def _watch_keys(
-    client: Client, entry: Entry, arguments: list[bytes], answered: Callable[[bytes], None]
-) -> bytes:
-    """Send WATCH; return an error if that cannot be."""
-    state = client.transaction
-    place = place_of(client, arguments, range(1, len(arguments)))
-    if isinstance(place, bytes):
-        return place
-    if state is None:
-        state = client.transaction = Transaction(client)
-    if state.place is not None and state.place.host is not place.host and place.pool.has_places:
-        return CROSSSLOT
-    state.place = state.place or place
-    if state.link is None:
-        try:
-            state.link = place.pool.borrow(state.place.host, state.flavour)
-        except UpstreamError:
-            return UPSTREAM_FAILURE
-    raw = encode(arguments)
-    state.link.send(Once(client, entry, raw, place.pool, answered), raw)
-    return b""
 
 
 def _unwatch(client: Client, entry: Entry, arguments: list[bytes]) -> None:
     state = client.transaction
     if state is not None and not state.open:
         _leave(client)
-        _unwatch_link(client, entry, state)
+        unwatch(state, entry)
     client.reply(OK)
 
 

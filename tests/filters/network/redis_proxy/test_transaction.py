@@ -125,21 +125,30 @@ class MovedTests(SynchronousTestCase):
         self.assertEqual(self.talk.got(self.client), b"-upstream failure\r\n")
 
     def test_not_followed(self) -> None:
-        """Unless redirection is enabled, or where keys are watched, the client gets what EXEC answered."""
+        """Unless redirection is enabled the client gets what EXEC answered."""
         self.talk = Talk(2)
         self.client = self.talk.client()
         self.begin()
         self.talk.answer(self.talk.links(1)[0], b"+OK\r\n" + self.MOVED * 2 + ABORTED)
         self.assertEqual(self.talk.got(self.client), ABORTED)
-        self.setUp()
-        self.talk.say(self.client, "WATCH a1")
-        (link,) = self.talk.links()
-        self.talk.answer(link, b"+OK\r\n")
-        self.talk.say(self.client, *self.WHOLE)
-        self.talk.got(self.client)
-        self.talk.answer(link, b"+OK\r\n" + self.MOVED * 2 + ABORTED + b"+OK\r\n")
-        self.assertEqual(self.talk.got(self.client), ABORTED)
-        self.assertEqual(self.talk.links(), [link])
+
+    def test_ask(self) -> None:
+        """ASK is followed in the same way, with ASKING before MULTI: it counts until EXEC."""
+        self.begin()
+        ask = b"-ASK 1 198.51.100.1:6379\r\n"
+        self.talk.answer(self.talk.links(1)[0], b"+OK\r\n" + ask * 2 + ABORTED)
+        (named,) = self.talk.links(0)
+        self.assertEqual(self.talk.heard(named), ["ASKING", *self.WHOLE])
+        self.talk.answer(named, b"+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n$1\r\ny\r\n")
+        self.assertEqual(self.talk.got(self.client), b"*2\r\n+OK\r\n$1\r\ny\r\n")
+        self.assertEqual(self.talk.cluster.stats.upstream_rq_active.value, 0)
+
+    def test_try_again(self) -> None:
+        """If its keys lie in two places while their slot moves, EXEC says to try again."""
+        self.begin()
+        again = b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n"
+        self.talk.answer(self.talk.links(1)[0], b"+OK\r\n+QUEUED\r\n" + again + ABORTED)
+        self.assertEqual(self.talk.got(self.client), again)
 
 
 class WatchTests(SynchronousTestCase):

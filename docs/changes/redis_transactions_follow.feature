@@ -1,0 +1,1 @@
+Redis transactions follow ``ASK``, and ``WATCH`` follows ``MOVED`` and ``ASK``; if watched keys have moved, ``EXEC`` answers null.
