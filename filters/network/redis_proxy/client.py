@@ -60,6 +60,8 @@ class Client(TerminalFilter):
     transaction: Any = None
     subscriber: Any = None
     private: Flavour | None = None
+    #: After CLIENT REPLY OFF or SKIP.
+    silence: Any = None
     monitor: Any = None
     _full = False
     _closing = False
@@ -103,8 +105,12 @@ class Client(TerminalFilter):
         self.reader = Reader(self)
         self.transport.registerProducer(self.reader, True)
         self.gate = first_gate(shared, self)
+        self.keep_apart(False)
+
+    def keep_apart(self, apart: bool) -> None:
+        """Look at each command by itself, or only if something else wants it."""
         #: The pool whose commands may go together.
-        self._coupled = None if self.watches or self.options.retries else shared.trains
+        self._coupled = None if apart or self.watches or self.options.retries else self.shared.trains
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:

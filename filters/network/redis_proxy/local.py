@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from meshd.codec.resp_reply import Map, encode
 from meshd.filters.network.redis_proxy.access import NOPROTO, Lock, first_gate, log_in, no_protocol
 from meshd.filters.network.redis_proxy.external_auth import UNAUTHORIZED, WRONG_PASS
+from meshd.filters.network.redis_proxy.silence import client_reply
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
@@ -140,6 +141,8 @@ def _reset(client: Client, arguments: list[bytes]) -> bytes:
     client.database, client.protocol, client.name = 0, 2, b""
     client.reset_state()
     client.user = b"default"
+    if client.silence is not None and client.silence.lasts:
+        client.silence.end()
     client.gate = first_gate(client.shared, client)
     return b"+RESET\r\n"
 
@@ -182,12 +185,6 @@ def _client_info(client: Client, arguments: list[bytes]) -> bytes:
     return encode(text.encode("latin-1"), client.protocol)
 
 
-def _reply(client: Client, arguments: list[bytes]) -> bytes:
-    if arguments[2].upper() == b"ON":
-        return OK
-    return b"-ERR CLIENT REPLY OFF and SKIP are not supported by the proxy\r\n"
-
-
 def _on_or_off(client: Client, arguments: list[bytes]) -> bytes:
     return OK if arguments[2].upper() in (b"ON", b"OFF") else b"-ERR syntax error\r\n"
 
@@ -216,7 +213,7 @@ _ANSWERS: dict[str, Callable[[Client, list[bytes]], bytes | None]] = {
     "client|info": _client_info,
     "client|no-evict": _on_or_off,
     "client|no-touch": _on_or_off,
-    "client|reply": _reply,
+    "client|reply": client_reply,
 }
 
 #: Local by the table, but a server knows it better: what it supports, and the documentation.

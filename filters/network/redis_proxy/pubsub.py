@@ -18,7 +18,7 @@ from meshd.codec.resp import encode
 from meshd.codec.resp_reply import Push
 from meshd.codec.resp_reply import encode as encode_value
 from meshd.filters.network.redis_proxy.deliveries import Deliveries
-from meshd.filters.network.redis_proxy.request import NO_HOST, UPSTREAM_FAILURE, Request, Slot
+from meshd.filters.network.redis_proxy.request import NO_HOST, UPSTREAM_FAILURE, Acknowledgement, Request
 from meshd.interfaces import IHost, ITimer, UpstreamError
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ def _subscribe(client: Client, kind: bytes, names: list[bytes]) -> None:
     state: Subscriber = client.subscriber
     left = len(names)
 
-    def one(name: bytes, slot: Slot, error: bytes) -> None:
+    def one(name: bytes, slot: Acknowledgement, error: bytes) -> None:
         nonlocal left
         left -= 1
         if client.gone:
@@ -304,11 +304,11 @@ def _subscribe(client: Client, kind: bytes, names: list[bytes]) -> None:
             _end_if_empty(client)
             client.release()
 
-    counts: dict[Slot, int] = {}
+    counts: dict[Acknowledgement, int] = {}
     slots = []
     for name in names:
         state.topics[kind][name] = None
-        slot = Slot()
+        slot = Acknowledgement()
         counts[slot] = state.count(kind)
         slots.append(slot)
     client.queue.extend(slots)
@@ -328,7 +328,7 @@ def _unsubscribe(client: Client, word: bytes, names: list[bytes]) -> None:
         replies.append(_acknowledge(client, word, name, 0 if state is None else state.count(kind)))
     if not replies:
         replies.append(_acknowledge(client, word, None, 0 if state is None else state.count(kind)))
-    client.queue.append(Slot(b"".join(replies)))
+    client.queue.append(Acknowledgement(b"".join(replies)))
     _end_if_empty(client)
     client.release()
 

@@ -35,6 +35,12 @@ class Slot:
         """The client is gone."""
 
 
+class Acknowledgement(Slot):
+    """What tells of a subscription: it counts as a message, which CLIENT REPLY OFF does not hold back."""
+
+    __slots__ = ()
+
+
 class Request(Slot):
     """One command for one host."""
 

@@ -76,7 +76,7 @@ class Transaction:
         if entry is None:
             self.spoilt = True
             return False
-        if entry.name in _IN_MULTI or entry.name in _AT_ONCE:
+        if entry.name in _IN_MULTI or (entry.name in _AT_ONCE and not _lasts(arguments)):
             return False
         error = self._queue(client, entry, arguments, raw)
         if error:
@@ -183,6 +183,12 @@ class _Exec(Request):
             self.give_up(why)
             self.client.release()
             self.client.flush()
+
+
+def _lasts(arguments: list[bytes]) -> bool:
+    """Whether a command is about those after it, and so cannot be done before EXEC."""
+    command = resolve(arguments)
+    return command is not None and (command.kind == "session" or command.name == "client|reply")
 
 
 def null(client: Client) -> bytes:

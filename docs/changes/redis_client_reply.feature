@@ -1,0 +1,1 @@
+The Redis proxy honours ``CLIENT REPLY OFF`` and ``SKIP``.
