@@ -12,6 +12,7 @@ import pytest
 
 from meshd.codec.redis_slot import slot
 from tests.integration.test_redis_property import endpoints, proxied
+from tests.integration.test_redis_state import Bytes
 from tests.interop.oracle import Proxy
 from tests.redis_servers import ErrorReply, RedisCluster, Talk
 
@@ -219,6 +220,25 @@ def test_watched_key_moves(redis: RedisCluster, half_moved: tuple[int, int], por
     assert talk.ask("WATCH", "{half}here", "{half}there") == b"OK"
     assert transact(talk, "{half}here", "{half}there") == [3, 2]
     talk.close()
+
+
+def test_tracked_key_moves(redis: RedisCluster, half_moved: tuple[int, int], port: int) -> None:
+    """A client that tracks is told when a key that it has read moves away, and of changes after."""
+    source, to = half_moved
+    reader, writer = Bytes(port), Talk(port)
+    reader.say("HELLO 3", "CLIENT TRACKING ON OPTIN")
+    push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$10\r\n{half}here\r\n"
+    reader.say("CLIENT CACHING YES", "GET {half}here")
+    redis.move_key(b"{half}here", source, to)
+    reader.until(push)
+    reader.send("CLIENT CACHING YES", "GET {half}here")
+    reader.until(b"$1\r\n1\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n")  # ASKING leaves no place for CLIENT CACHING
+    redis.close_slot(slot(b"half"), source, to)
+    reader.say("CLIENT CACHING YES", "GET {half}here")
+    writer.ask("INCR", "{half}here")
+    reader.until(push)
+    reader.close()
+    writer.close()
 
 
 def test_replica_promoted(redis: RedisCluster, port: int) -> None:

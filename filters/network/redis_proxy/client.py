@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.routes import Route
     from meshd.filters.network.redis_proxy.settings import Settings
     from meshd.filters.network.redis_proxy.table import Entry
+    from meshd.filters.network.redis_proxy.tracked import Tracking
 
 #: Bytes from which on it is worth while to look whether commands look alike.
 _WORTH = 80
@@ -59,7 +60,8 @@ class Client(TerminalFilter):
     #: A transaction, subscriptions, ...: each has end().
     transaction: Any = None
     subscriber: Any = None
-    private: Flavour | None = None
+    #: After CLIENT TRACKING.
+    private: Tracking | None = None
     #: After CLIENT REPLY OFF or SKIP.
     silence: Any = None
     monitor: Any = None
@@ -78,7 +80,7 @@ class Client(TerminalFilter):
         self.seconds = shared.seconds
         self.factor = shared.latency_factor
         self.queue: deque[Slot] = deque()
-        self.flavour = shared.flavour(0, 2)
+        self.flavour: Flavour = shared.flavour(0, 2)
         #: Commands that came while one before them has to be over first.
         self.waiting: deque[Parsed] = deque()
         self.held = False
@@ -111,6 +113,7 @@ class Client(TerminalFilter):
         """Look at each command by itself, or only if something else wants it."""
         #: The pool whose commands may go together.
         self._coupled = None if apart or self.watches or self.options.retries else self.shared.trains
+        self.choose_flavour()
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
@@ -260,21 +263,19 @@ class Client(TerminalFilter):
 
     def reset_state(self) -> None:
         """Give up what the client has at servers: a transaction, subscriptions, tracking."""
+        self.reset_private()
         for name in ("transaction", "subscriber", "monitor"):
             state = getattr(self, name)
             if state is not None:
                 setattr(self, name, None)
                 state.end()
-        self.reset_private()
         self.choose_flavour()
 
     def reset_private(self) -> None:
         """Close the connections of the client's own."""
         if self.private is not None:
-            flavour, self.private = self.private, None
-            flavour.on_end = flavour.on_push = None
-            for pool in self.shared.pools.values():
-                pool.drop(flavour)
+            private, self.private = self.private, None
+            private.end()
 
     def choose_flavour(self) -> None:
         """Use the connections that suit the database and the RESP version."""

@@ -10,6 +10,7 @@ from meshd.codec.resp_reply import Map, encode
 from meshd.filters.network.redis_proxy.access import NOPROTO, Lock, first_gate, log_in, no_protocol
 from meshd.filters.network.redis_proxy.external_auth import UNAUTHORIZED, WRONG_PASS
 from meshd.filters.network.redis_proxy.silence import client_reply
+from meshd.filters.network.redis_proxy.tracked import number_of
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
@@ -109,6 +110,8 @@ def _welcome(client: Client, protocol: int, name: bytes | None) -> bytes:
             b" AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol"
             b" version at the same time\r\n"
         )
+    if client.private is not None and protocol != client.protocol:
+        return b"-ERR HELLO with another version is not supported by the proxy while tracking is on\r\n"
     if name is not None:
         client.name = name
     return _greet(client, protocol)
@@ -128,7 +131,7 @@ def _greet(client: Client, protocol: int) -> bytes:
             (b"server", b"redis"),
             (b"version", VERSION),
             (b"proto", protocol),
-            (b"id", client.connection.info.id),
+            (b"id", number_of(client)),
             (b"mode", b"standalone"),
             (b"role", b"master"),
             (b"modules", []),
@@ -167,7 +170,7 @@ def _get_name(client: Client, arguments: list[bytes]) -> bytes:
 
 
 def _client_id(client: Client, arguments: list[bytes]) -> bytes:
-    return encode(client.connection.info.id)
+    return encode(number_of(client))
 
 
 def _client_info(client: Client, arguments: list[bytes]) -> bytes:
@@ -177,8 +180,8 @@ def _client_info(client: Client, arguments: list[bytes]) -> bytes:
     )
     age = max(0, int(time.time() - info.start))
     text = (
-        f"id={info.id} addr={remote} laddr={here} name={client.name.decode('latin-1')} age={age} idle=0"
-        f" flags={'P' if client.subscriber is not None else 'N'} db={client.database}"
+        f"id={number_of(client)} addr={remote} laddr={here} name={client.name.decode('latin-1')} age={age}"
+        f" idle=0 flags={'P' if client.subscriber is not None else 'N'} db={client.database}"
         f" multi={-1 if client.transaction is None else len(client.transaction)} qbuf=0"
         f" user={client.user.decode('latin-1')} resp={client.protocol}\n"
     )

@@ -19,7 +19,7 @@ from meshd.codec.resp import encode
 from meshd.filters.network.redis_proxy.link import Link
 from meshd.filters.network.redis_proxy.names import Then, is_ip, known_by_name, target
 from meshd.filters.network.redis_proxy.renewal import Renewals
-from meshd.filters.network.redis_proxy.request import NO_HOST, Copy, Request
+from meshd.filters.network.redis_proxy.request import ASKING, NO_HOST, Copy, Request
 from meshd.filters.network.redis_proxy.retry import retry
 from meshd.filters.network.redis_proxy.stats import ClusterStats
 from meshd.interfaces import ICluster, IHost, NoHost, UpstreamError
@@ -38,21 +38,20 @@ _REDIRECTS = 5
 _SPARES = 8
 
 _REDIRECTIONS = (b"-MOVED ", b"-ASK ")
-_ASKING = encode([b"ASKING"])
 
 
 class Flavour:
-    """What a connection is prepared with; on_push gets what the server sends by itself."""
+    """What a connection is prepared with."""
 
-    __slots__ = ("database", "extra", "on_end", "on_push", "protocol")
+    __slots__ = ("database", "protocol")
 
-    def __init__(self, database: int = 0, protocol: int = 2, extra: Sequence[bytes] = ()) -> None:
+    def __init__(self, database: int = 0, protocol: int = 2) -> None:
         self.database = database
         self.protocol = protocol
-        #: Commands, encoded.
-        self.extra = tuple(extra)
-        self.on_push: Callable[[bytes], object] | None = None
-        self.on_end: Callable[[], object] | None = None
+
+    def make_link(self, pool: Pool, host: IHost, greetings: list[bytes]) -> Link:
+        """Return a new connection, that begins with greetings; nobody has begun to connect it."""
+        return Link(pool, host, greetings)
 
 
 class Pool:
@@ -284,8 +283,7 @@ class Pool:
         if self.settings.rate_limit and not self._take_token(host):
             self.redis_stats.rate_limited.inc()
             raise NoHost(self.name)
-        link = Link(self, host, self._greetings(host, flavour))
-        link.on_push = flavour.on_push
+        link = flavour.make_link(self, host, self._greetings(host, flavour))
         link.connecting = self.cluster.connect_to(host, link, self._info)
         if self.cluster.redis_logins.iam is not None:
             self._renewals.add(link)
@@ -313,7 +311,7 @@ class Pool:
             greetings.append(encode([b"SELECT", b"%d" % flavour.database]))
         if self.cluster.redis_slots and self.settings.read_policy != "MASTER":
             greetings.append(encode([b"READONLY"]))
-        return [*greetings, *flavour.extra]
+        return greetings
 
     def greeting_refused(self, link: Link, reply: bytes) -> None:
         """Count that a host did not accept what a connection begins with."""
@@ -364,8 +362,6 @@ class Pool:
         links = self._links.get(flavour)
         if links is not None and links.get(host) is link:
             del links[host]
-        if flavour.on_end is not None:
-            flavour.on_end()
 
     def ended(self, link: Link) -> None:
         """A connection is over."""
@@ -401,7 +397,7 @@ class Pool:
         if host is None:
             return False
         if reply.startswith(b"-ASK"):
-            self.send_to(host, Copy(request.client, request.entry, _ASKING, self, None))
+            self.send_to(host, Copy(request.client, request.entry, ASKING, self, None))
         self.send_to(host, request)
         return True
 

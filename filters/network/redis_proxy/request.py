@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from meshd.codec.resp import encode
 from meshd.interfaces import IHost, Result
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 #: Envoy's words for each way in which a host can fail, and those of its own.
 UPSTREAM_FAILURE = b"-upstream failure\r\n"
 NO_HOST = b"-no upstream host\r\n"
+
+
+#: What has to be said before a command that a host sent elsewhere with ASK.
+ASKING = encode([b"ASKING"])
 
 
 class Slot:

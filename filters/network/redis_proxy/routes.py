@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -47,6 +47,24 @@ class Route:
             key = key[len(self.prefix) :]
         return key if self.formatter is None else key.join(self.formatter)
 
+    def client_key(self, key: bytes) -> bytes | None:
+        """Return what clients call the key that is called so upstream; None if it is none of this route."""
+        if self.formatter is not None:
+            before, after = self.formatter
+            if len(key) < len(before) + len(after) or not (key.startswith(before) and key.endswith(after)):
+                return None
+            key = key[len(before) : len(key) - len(after)]
+        return self.prefix + key if self.remove else key
+
+    def upstream_start(self, start: bytes) -> bytes | None:
+        """Return how those of its keys that begin with start begin upstream; None if there are none."""
+        folded, prefix = start.lower(), self.prefix.lower()
+        if not folded.startswith(prefix) and not prefix.startswith(folded):
+            return None
+        if self.remove:
+            start = start[len(self.prefix) :]
+        return start if self.formatter is None else self.formatter[0] + start
+
     def upstream_pattern(self, pattern: bytes) -> bytes | None:
         """
         Return what a pattern of SORT is called upstream; None if that cannot be said.
@@ -70,6 +88,7 @@ class Routes:
         self.all = [*routes, *([catch_all] if catch_all else [])]
         self.catch_all = catch_all
         self._fold = case_insensitive
+        self._by_cluster: dict[str, list[Route]] = {}
         self._by_prefix = {self._folded(route.prefix): route for route in routes}
         self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
         self.find: Callable[[bytes], Route | None] = self._search if routes else lambda key: catch_all
@@ -80,6 +99,40 @@ class Routes:
         if any(len(prefix) > len(folded) and prefix.startswith(folded) for prefix in self._by_prefix):
             return None
         return self.find(start)
+
+    # From the names upstream back to those of clients.
+
+    @property
+    def lossy(self) -> Route | None:
+        """A route whose keys upstream do not tell what clients call them: its prefix may be in any case."""
+        return next((each for each in self.all if each.remove and each.prefix and self._fold), None)
+
+    def of_cluster(self, cluster: str) -> list[Route]:
+        """Return the routes to a cluster."""
+        found = self._by_cluster.get(cluster)
+        if found is None:
+            found = [each for each in self.all if cluster in (each.cluster, each.read_cluster)]
+            self._by_cluster[cluster] = found
+        return found
+
+    def renames(self, cluster: str) -> bool:
+        """Whether keys of a cluster are called otherwise there."""
+        return any(each.changes for each in self.of_cluster(cluster))
+
+    def client_keys(self, cluster: str, key: bytes) -> list[bytes]:
+        """Return all names by which clients find a key of a cluster; not if a route is lossy."""
+        names = ((each, each.client_key(key)) for each in self.of_cluster(cluster))
+        return [name for route, name in names if name is not None and self.find(name) is route]
+
+    def upstream_starts(self, cluster: str, starts: Sequence[bytes]) -> list[bytes]:
+        """Return how keys that begin with one of starts begin in a cluster; none of them twice."""
+        routes = self.of_cluster(cluster)
+        found = (each.upstream_start(start) for each in routes for start in starts)
+        shortest: list[bytes] = []
+        for start in sorted({each for each in found if each is not None}):
+            if not shortest or not start.startswith(shortest[-1]):
+                shortest.append(start)
+        return shortest
 
     def _folded(self, key: bytes) -> bytes:
         return key.lower() if self._fold else key

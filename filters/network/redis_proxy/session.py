@@ -6,10 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from meshd.codec.resp import encode
-from meshd.codec.resp_reply import encode as encode_value
 from meshd.filters.network.redis_proxy.local import OK
-from meshd.filters.network.redis_proxy.pool import Flavour
 from meshd.filters.network.redis_proxy.request import Once, Slot
+from meshd.filters.network.redis_proxy.tracking import caching, redirection, tracking, tracking_info
 from meshd.interfaces import UpstreamError
 
 if TYPE_CHECKING:
@@ -82,51 +81,6 @@ def _try_select(client: Client, entry: Entry, database: int, pool: Pool) -> None
     link.send(Once(client, entry, raw, pool, answered), raw)
 
 
-# CLIENT TRACKING: connections of the client's own.
-
-
-def _tracking(client: Client, entry: Entry, arguments: list[bytes], raw: bytes) -> None:
-    mode, options = arguments[2].upper(), [each.upper() for each in arguments[3:]]
-    if client.protocol != 3:
-        client.reply(
-            b"-ERR Tracking can be enabled only when the connection is using RESP3 or with the"
-            b" REDIRECT option, which the proxy does not support\r\n"
-        )
-    elif mode not in (b"ON", b"OFF"):
-        client.reply(b"-ERR syntax error\r\n")
-    elif b"REDIRECT" in options:
-        client.reply(b"-ERR REDIRECT is not supported by the proxy\r\n")
-    else:
-        client.when_idle(partial(_track, client, mode == b"ON", raw))
-
-
-def _track(client: Client, on: bool, raw: bytes) -> None:
-    """Give the client connections on which the servers keep book, or take them away."""
-    client.reset_private()
-    if on:
-        flavour = Flavour(client.database, 3, [raw])
-        flavour.on_push = client.write
-        # Without the connection nobody tells what has changed: the client must not believe that nothing has.
-        flavour.on_end = client.cut
-        client.private = flavour
-    client.choose_flavour()
-    client.queue.append(Slot(OK))
-    client.release()
-
-
-def _caching(client: Client, entry: Entry, arguments: list[bytes], raw: bytes) -> None:
-    client.reply(b"-ERR CLIENT CACHING is not supported by the proxy; use BCAST or the default mode\r\n")
-
-
-def _tracking_info(client: Client, entry: Entry, arguments: list[bytes], raw: bytes) -> None:
-    flags = [b"on" if client.private is not None else b"off"]
-    client.reply(encode_value([b"flags", flags, b"redirect", 0 if client.private else -1, b"prefixes", []]))
-
-
-def _redirection(client: Client, entry: Entry, arguments: list[bytes], raw: bytes) -> None:
-    client.reply(b":0\r\n" if client.private is not None else b":-1\r\n")
-
-
 # MONITOR: a connection to each host, whose lines are passed on.
 
 
@@ -180,8 +134,8 @@ def _start_monitor(client: Client, pool: Pool) -> None:
 _ACTS = {
     "select": _select,
     "monitor": _monitor,
-    "client|tracking": _tracking,
-    "client|trackinginfo": _tracking_info,
-    "client|getredir": _redirection,
-    "client|caching": _caching,
+    "client|tracking": tracking,
+    "client|trackinginfo": tracking_info,
+    "client|getredir": redirection,
+    "client|caching": caching,
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from attrs import frozen
 
@@ -18,6 +19,9 @@ from meshd.filters.network.redis_proxy.stats import Stats
 from meshd.filters.network.redis_proxy.table import Table
 from meshd.interfaces import IFactoryContext
 from meshd.plugin import ConfigError
+
+if TYPE_CHECKING:
+    from meshd.filters.network.redis_proxy.client import Client
 
 #: Seconds; Envoy's default of buffer_flush_timeout.
 FLUSH_TIMEOUT = 0.003
@@ -92,6 +96,8 @@ class Settings:
             self.trains = self.pools[only.cluster]
         self._flavours: dict[tuple[int, int], Flavour] = {}
         self.hub = Hub(self)
+        #: Those that know their number, by it.
+        self.clients: WeakValueDictionary[int, Client] = WeakValueDictionary()
         #: For clients without redis_options.
         self.options = Options()
         self._tables: dict[Options, Table] = {}

@@ -16,9 +16,9 @@ from meshd.codec.resp import encode
 from meshd.filters.network.redis_proxy.commands import BadKeys, resolve
 from meshd.filters.network.redis_proxy.keyed import CROSSSLOT, mirror, place_of
 from meshd.filters.network.redis_proxy.local import OK, wrong_number
-from meshd.filters.network.redis_proxy.request import NO_HOST, UPSTREAM_FAILURE, Copy, Request, Slot
+from meshd.filters.network.redis_proxy.request import ASKING, NO_HOST, UPSTREAM_FAILURE, Copy, Request, Slot
 from meshd.filters.network.redis_proxy.sorting import place_patterns
-from meshd.filters.network.redis_proxy.watching import ASKING, together, unwatch, watch_keys
+from meshd.filters.network.redis_proxy.watching import together, unwatch, watch_keys
 from meshd.interfaces import IHost, Result
 
 if TYPE_CHECKING:

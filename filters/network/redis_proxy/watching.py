@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from meshd.codec.resp import encode
 from meshd.filters.network.redis_proxy.keyed import CROSSSLOT, place_of
 from meshd.filters.network.redis_proxy.local import OK
-from meshd.filters.network.redis_proxy.request import UPSTREAM_FAILURE, Copy, Once
+from meshd.filters.network.redis_proxy.request import ASKING, UPSTREAM_FAILURE, Copy, Once
 from meshd.interfaces import UpstreamError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.transaction import Transaction
     from meshd.interfaces import IHost
 
-ASKING = encode([b"ASKING"])
 _UNWATCH = encode([b"UNWATCH"])
 
 

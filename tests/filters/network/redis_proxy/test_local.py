@@ -38,7 +38,8 @@ class LocalTests(SynchronousTestCase):
         self.assertEqual(
             self.say("CLIENT GETNAME", "CLIENT SETNAME x", "CLIENT GETNAME"), b"$-1\r\n+OK\r\n$1\r\nx\r\n"
         )
-        self.assertEqual(self.say("CLIENT ID"), b":%d\r\n" % self.client.info.id)
+        number = int(self.say("CLIENT ID")[1:])
+        self.assertEqual(number & ((1 << 30) - 1), self.client.info.id)
         self.assertIn(b" name=x ", decode(self.say("CLIENT INFO")))
         self.assertEqual(
             self.say("CLIENT SETINFO LIB-NAME y", "CLIENT NO-EVICT ON", "READONLY"), b"+OK\r\n" * 3

@@ -40,44 +40,6 @@ class SelectTests(SynchronousTestCase):
         )
 
 
-class TrackingTests(SynchronousTestCase):
-    """CLIENT TRACKING."""
-
-    def setUp(self) -> None:
-        self.talk = Talk(options={"protocol_version": "ANY"})
-        self.client = self.talk.client()
-        self.talk.say(self.client, "HELLO 3", "CLIENT TRACKING ON", "GET k")
-        (self.link,) = self.talk.links()
-
-    def test_own_connection(self) -> None:
-        """The client has connections of its own, whose pushes it gets."""
-        self.assertEqual(self.talk.heard(self.link), ["HELLO 3", "CLIENT TRACKING ON", "GET k"])
-        self.talk.answer(self.link, b"%0\r\n", b"+OK\r\n", b"$1\r\nv\r\n")
-        push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
-        self.talk.answer(self.link, push)
-        self.assertTrue(self.talk.got(self.client).endswith(b"$1\r\nv\r\n" + push))
-
-    def test_lost(self) -> None:
-        """A client that can no longer be told what changed is cut, so that it believes nothing."""
-        self.link.close()
-        self.assertTrue(self.client.dropped)
-
-    def test_off(self) -> None:
-        """Without tracking the client shares connections again."""
-        self.talk.answer(self.link, b"%0\r\n", b"+OK\r\n", b"$1\r\nv\r\n")
-        self.talk.say(self.client, "CLIENT TRACKING OFF", "GET k")
-        self.assertTrue(self.link.wire.closed)
-        self.assertFalse(self.client.dropped)
-        self.assertEqual(self.talk.heard(self.talk.links()[1]), ["HELLO 3", "GET k"])
-
-    def test_refused(self) -> None:
-        """What cannot be served is refused."""
-        say = self.talk.say
-        self.assertIn(b"-ERR REDIRECT", say(self.talk.client(), "HELLO 3", "CLIENT TRACKING ON REDIRECT 1"))
-        self.assertIn(b"-ERR Tracking can be", say(self.talk.client(), "CLIENT TRACKING ON"))
-        self.assertIn(b"-ERR CLIENT CACHING", say(self.talk.client(), "CLIENT CACHING YES"))
-
-
 class MonitorTests(SynchronousTestCase):
     """MONITOR."""
 
