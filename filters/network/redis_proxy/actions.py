@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshd.filters.network.redis_proxy import commands
+from meshd.filters.network.redis_proxy.channels import told_by_name
 from meshd.filters.network.redis_proxy.dedicated import blocking
 from meshd.filters.network.redis_proxy.fan_out import fan_out, scan, shard_info
 from meshd.filters.network.redis_proxy.keyed import keyless, multi, single, split
@@ -82,5 +83,9 @@ BY_NAME: dict[str, Act] = {
     "info.shard": shard_info,
     "sort": sort,
     "sort_ro": sort,
+    "pubsub|channels": told_by_name,
+    "pubsub|numsub": told_by_name,
+    "pubsub|shardchannels": told_by_name,
+    "pubsub|shardnumsub": told_by_name,
     **dict.fromkeys(ASK_SERVER, keyless),
 }

@@ -66,6 +66,8 @@ class RedisOptions:
     hot_keys: int = attrs.field(default=0, validator=[validators.ge(0), validators.le(10_000)])
     #: Note command, key and key_prefix in the connection's dynamic metadata.
     dynamic_metadata: bool = False
+    #: Call channels upstream what the routes call keys.
+    rewrite_channels: bool = False
 
 
 class Options:
@@ -92,6 +94,7 @@ class Options:
         self.sample = config.command_log_sample
         self.slower_than = config.command_log_slower_than.total_seconds()
         self.metadata = config.dynamic_metadata
+        self.rewrite_channels = config.rewrite_channels
         if context is not None:
             self.loggers = context.access_loggers(_messages(config.command_log))
             if config.hot_keys:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from meshd.codec.resp import encode
 from meshd.codec.resp_reply import Push
 from meshd.codec.resp_reply import encode as encode_value
+from meshd.filters.network.redis_proxy.channels import Seat, place_channel
 from meshd.filters.network.redis_proxy.deliveries import Deliveries
 from meshd.filters.network.redis_proxy.request import NO_HOST, UPSTREAM_FAILURE, Acknowledgement, Request
 from meshd.interfaces import IHost, ITimer, UpstreamError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
     from meshd.filters.network.redis_proxy.link import Link
     from meshd.filters.network.redis_proxy.pool import Pool
+    from meshd.filters.network.redis_proxy.routes import Route
     from meshd.filters.network.redis_proxy.settings import Settings
     from meshd.filters.network.redis_proxy.table import Entry
 
@@ -56,10 +58,11 @@ class Topic:
 
 
 class Hub:
-    """The subscriptions of all clients of a redis_proxy."""
+    """The subscriptions of all clients of a redis_proxy; or those to channels as a route names them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, route: Route | None = None) -> None:
         self._settings = settings
+        self._route = route
         self._links: dict[tuple[Pool, IHost], Link] = {}
         self._topics: dict[tuple[bytes, bytes], Topic] = {}
         self._deliveries = Deliveries(settings.context.soon)
@@ -105,7 +108,8 @@ class Hub:
         """Return where a topic is to be subscribed to."""
         settings = self._settings
         if topic.kind == b"PSUBSCRIBE":
-            pools = {settings.pools[route.cluster]: None for route in settings.routes.all}
+            routes = [self._route] if self._route is not None else settings.routes.all
+            pools = {settings.pools[route.cluster]: None for route in routes}
             # The nodes of a Redis Cluster tell each other: one is enough.
             return [
                 (pool, host)
@@ -114,7 +118,7 @@ class Hub:
                     : 1 if pool.cluster is not None and pool.cluster.redis_slots else None
                 ]
             ]
-        route = settings.routes.find(topic.name)
+        route = self._route or settings.routes.find(topic.name)
         pool = settings.pools[route.cluster] if route is not None else None
         host = pool.host_of(topic.name) if pool is not None else None
         return [(pool, host)] if pool is not None and host is not None else []
@@ -207,8 +211,7 @@ class Subscriber:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self.hub = client.shared.hub
-        self.topics: dict[bytes, dict[bytes, None]] = {kind: {} for kind in _UNSUBSCRIBE}
+        self.topics: dict[bytes, dict[bytes, Seat]] = {kind: {} for kind in _UNSUBSCRIBE}
         client.shared.stats.subscribers.inc()
         self.gate_before = client.gate
         if client.protocol == 2:
@@ -228,10 +231,10 @@ class Subscriber:
 
     def end(self) -> None:
         """Leave all."""
-        for kind, names in self.topics.items():
-            for name in names:
-                self.hub.leave(self._client, kind, name)
-            names.clear()
+        for seats in self.topics.values():
+            for seat in seats.values():
+                seat.leave()
+            seats.clear()
         self._client.shared.stats.subscribers.dec()
         if self._client.gate is subscribed:
             self._client.gate = self.gate_before
@@ -271,14 +274,17 @@ def pubsub(client: Client, entry: Entry, arguments: list[bytes], raw: bytes) -> 
 
 
 def _publish(client: Client, entry: Entry, arguments: list[bytes], raw: bytes) -> None:
-    route = client.shared.routes.find(arguments[1])
-    if route is None:
-        client.no_host()
+    channel = arguments[1]
+    place = place_channel(client, arguments)
+    if isinstance(place, bytes):
+        entry.stats.error.value += 1
+        client.reply(place)
         return
-    pool = client.shared.pools[route.cluster]
-    request = Request(client, entry, raw, pool, arguments[1])
+    if place.key != channel:
+        raw = encode(arguments)
+    request = Request(client, entry, raw, place.pool, place.key)
     client.queue.append(request)
-    pool.send(request)
+    place.pool.send_to(place.host, request)
 
 
 def _acknowledge(client: Client, word: bytes, name: bytes | None, count: int) -> bytes:
@@ -306,15 +312,18 @@ def _subscribe(client: Client, kind: bytes, names: list[bytes]) -> None:
 
     counts: dict[Acknowledgement, int] = {}
     slots = []
+    seats = []
     for name in names:
-        state.topics[kind][name] = None
+        seat = state.topics[kind].get(name) or Seat(client, kind, name)
+        state.topics[kind][name] = seat
+        seats.append(seat)
         slot = Acknowledgement()
         counts[slot] = state.count(kind)
         slots.append(slot)
     client.queue.extend(slots)
     client.shared.stats.rq_active.value += len(slots) - 1
-    for name, slot in zip(names, slots, strict=True):
-        state.hub.join(client, kind, name, partial(one, name, slot))
+    for name, seat, slot in zip(names, seats, slots, strict=True):
+        seat.take(partial(one, name, slot))
 
 
 def _unsubscribe(client: Client, word: bytes, names: list[bytes]) -> None:
@@ -323,8 +332,7 @@ def _unsubscribe(client: Client, word: bytes, names: list[bytes]) -> None:
     replies = []
     for name in names or list(state.topics[kind] if state is not None else ()):
         if state is not None and name in state.topics[kind]:
-            del state.topics[kind][name]
-            state.hub.leave(client, kind, name)
+            state.topics[kind].pop(name).leave()
         replies.append(_acknowledge(client, word, name, 0 if state is None else state.count(kind)))
     if not replies:
         replies.append(_acknowledge(client, word, None, 0 if state is None else state.count(kind)))

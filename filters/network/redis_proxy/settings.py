@@ -14,7 +14,7 @@ from meshd.filters.network.redis_proxy.names import Names
 from meshd.filters.network.redis_proxy.options import Options
 from meshd.filters.network.redis_proxy.pool import Flavour, Pool
 from meshd.filters.network.redis_proxy.pubsub import Hub
-from meshd.filters.network.redis_proxy.routes import Routes, read_routes
+from meshd.filters.network.redis_proxy.routes import Route, Routes, read_routes
 from meshd.filters.network.redis_proxy.stats import Stats
 from meshd.filters.network.redis_proxy.table import Table
 from meshd.interfaces import IFactoryContext
@@ -96,6 +96,7 @@ class Settings:
             self.trains = self.pools[only.cluster]
         self._flavours: dict[tuple[int, int], Flavour] = {}
         self.hub = Hub(self)
+        self._hubs: dict[Route, Hub] = {}
         #: Those that know their number, by it.
         self.clients: WeakValueDictionary[int, Client] = WeakValueDictionary()
         #: For clients without redis_options.
@@ -119,6 +120,13 @@ class Settings:
         self.by_zone = True
         for pool in self.pools.values():
             pool.find_zones()
+
+    def hub_of(self, route: Route) -> Hub:
+        """Return the subscriptions to channels as a route names them."""
+        hub = self._hubs.get(route)
+        if hub is None:
+            hub = self._hubs[route] = Hub(self, route)
+        return hub
 
     def flavour(self, database: int, protocol: int) -> Flavour:
         """Return the flavour that the clients of a database and a RESP version share."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from meshd.codec.resp import encode
+from meshd.filters.network.redis_proxy.channels import place_channel
 from meshd.filters.network.redis_proxy.commands import BadKeys, resolve
 from meshd.filters.network.redis_proxy.keyed import CROSSSLOT, mirror, place_of
 from meshd.filters.network.redis_proxy.local import OK, wrong_number
@@ -23,6 +24,7 @@ from meshd.interfaces import IHost, Result
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
+    from meshd.filters.network.redis_proxy.commands import Command
     from meshd.filters.network.redis_proxy.keyed import Place
     from meshd.filters.network.redis_proxy.link import Link
     from meshd.filters.network.redis_proxy.pool import Flavour, Pool
@@ -101,17 +103,10 @@ class Transaction:
         if command.kind not in _KINDS and name != "publish":
             text = arguments[0].upper().replace(b"\r", b"").replace(b"\n", b"")
             return b"-'%b' command is not supported within transaction\r\n" % text
-        try:
-            indexes = [1] if name == "publish" else command.keys(arguments)
-        except BadKeys:
-            return b"-ERR Invalid arguments specified for command\r\n"
-        if indexes:
-            error = place_patterns(client, command, arguments)
-            if error:
-                return error
-            place = place_of(client, arguments, indexes)
-            if isinstance(place, bytes):
-                return place
+        place = _place(client, command, arguments)
+        if isinstance(place, bytes):
+            return place
+        if place is not None:
             if self.place is not None and not together(self.place, place):
                 return CROSSSLOT
             if self.place is None or place.pool.has_places:
@@ -183,6 +178,19 @@ class _Exec(Request):
             self.give_up(why)
             self.client.release()
             self.client.flush()
+
+
+def _place(client: Client, command: Command, arguments: list[bytes]) -> Place | bytes | None:
+    """Return where a command of a transaction belongs; None: anywhere; or an error reply."""
+    if command.name == "publish":
+        return place_channel(client, arguments)
+    try:
+        indexes = command.keys(arguments)
+    except BadKeys:
+        return b"-ERR Invalid arguments specified for command\r\n"
+    if not indexes:
+        return None
+    return place_patterns(client, command, arguments) or place_of(client, arguments, indexes)
 
 
 def _lasts(arguments: list[bytes]) -> bool:
