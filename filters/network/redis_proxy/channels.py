@@ -7,12 +7,12 @@ client is there as a View, which puts the client's names back into what it is to
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from meshd.codec.resp_reply import Push, ReplySplitter, decode, encode
 from meshd.filters.network.redis_proxy.fan_out import fan_out
+from meshd.filters.network.redis_proxy.glob import literal_start
 from meshd.filters.network.redis_proxy.keyed import Place
 from meshd.filters.network.redis_proxy.request import NO_HOST
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 #: Where a client of RESP2 is told what has changed: by the proxy, so that it may have no route.
 _INVALIDATE = b"__redis__:invalidate"
-
-#: What a pattern begins with, up to the first character that means something else.
-_LITERAL = re.compile(rb"[^*?\[\\]*").match
 
 _SEVERAL = (
     b"-ERR The proxy rewrites channels: a pattern has to begin with the prefix of one route, which has no"
@@ -88,8 +85,7 @@ class Seat:
         name, shared = self._name, client.shared
         is_pattern = self._kind == b"PSUBSCRIBE"
         if is_pattern:
-            literal = _LITERAL(name)
-            route = shared.routes.find_all(literal.group() if literal is not None else b"")
+            route = shared.routes.find_all(literal_start(name))
             if route is None or route.formatter is not None:
                 self.error = _SEVERAL
                 return

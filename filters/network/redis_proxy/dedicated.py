@@ -15,6 +15,7 @@ from meshd.interfaces import IHost, Result, UpstreamError
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
+    from meshd.filters.network.redis_proxy.everywhere import Spot
     from meshd.filters.network.redis_proxy.link import Link
     from meshd.filters.network.redis_proxy.pool import Flavour, Pool
     from meshd.filters.network.redis_proxy.table import Entry
@@ -135,7 +136,7 @@ class _WaitGather(Gather):
             part.abandon()
 
 
-def ask_after_writes(client: Client, entry: Entry, raw: bytes, pool: Pool, hosts: Sequence[IHost]) -> None:
+def ask_after_writes(client: Client, entry: Entry, raw: bytes, spots: Sequence[Spot]) -> None:
     """
     Send WAIT to every host over a connection of its own, and tell the least.
 
@@ -147,10 +148,11 @@ def ask_after_writes(client: Client, entry: Entry, raw: bytes, pool: Pool, hosts
     gather.merge = partial(merge, entry.name, client.protocol)
     client.queue.append(gather)
     client.blocked = True
-    parts = [_Wait(gather, raw, pool, None) for _ in hosts]
-    for part, host in zip(parts, hosts, strict=True):
+    parts = [_Wait(gather, raw, spot.pool, None) for spot in spots]
+    for part, spot in zip(parts, spots, strict=True):
+        pool = spot.pool
         try:
-            link = pool.borrow(host, client.flavour)
+            link = pool.borrow(spot.host, client.flavour)
         except UpstreamError:
             part.give_up(UPSTREAM_FAILURE)
             continue

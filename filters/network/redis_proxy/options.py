@@ -68,6 +68,8 @@ class RedisOptions:
     dynamic_metadata: bool = False
     #: Call channels upstream what the routes call keys.
     rewrite_channels: bool = False
+    #: Whose hosts commands about all of them ask: those of the catch-all route, as in Envoy, or all.
+    fan_out: Literal["catch_all", "all_routes"] = "catch_all"
 
 
 class Options:
@@ -95,6 +97,7 @@ class Options:
         self.slower_than = config.command_log_slower_than.total_seconds()
         self.metadata = config.dynamic_metadata
         self.rewrite_channels = config.rewrite_channels
+        self.everywhere = config.fan_out == "all_routes"
         if context is not None:
             self.loggers = context.access_loggers(_messages(config.command_log))
             if config.hot_keys:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from meshd.codec.resp import encode
+from meshd.filters.network.redis_proxy.everywhere import spots_of
 from meshd.filters.network.redis_proxy.local import OK
 from meshd.filters.network.redis_proxy.request import Once, Slot
 from meshd.filters.network.redis_proxy.tracking import caching, redirection, tracking, tracking_info
@@ -87,11 +88,11 @@ def _try_select(client: Client, entry: Entry, database: int, pool: Pool) -> None
 class Monitor:
     """What a client that said MONITOR has."""
 
-    def __init__(self, client: Client, pool: Pool) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self.links: list[Link] = []
-        for host in pool.hosts():
-            link = pool.open(host, client.shared.flavour(0, 2))
+        for spot in spots_of(client):
+            link = spot.pool.open(spot.host, client.shared.flavour(0, 2))
             link.timeout = None
             link.on_push = self._said
             link.on_end = client.cut
@@ -114,16 +115,15 @@ class Monitor:
 
 
 def _monitor(client: Client, entry: Entry, arguments: list[bytes], raw: bytes) -> None:
-    pool = client.anywhere()
-    if pool is None or not pool.hosts():
+    if not spots_of(client):
         client.no_host()
         return
-    client.when_idle(partial(_start_monitor, client, pool))
+    client.when_idle(partial(_start_monitor, client))
 
 
-def _start_monitor(client: Client, pool: Pool) -> None:
+def _start_monitor(client: Client) -> None:
     try:
-        client.monitor = Monitor(client, pool)
+        client.monitor = Monitor(client)
         reply = OK
     except UpstreamError:
         reply = b"-upstream failure\r\n"
