@@ -123,7 +123,8 @@ _KINDS = {
         memory|stats module|list pubsub|channels pubsub|numpat pubsub|numsub pubsub|shardchannels
         pubsub|shardnumsub randomkey save scan script|exists script|flush script|kill script|load
         slowlog|get slowlog|len slowlog|reset commandlog|get commandlog|len commandlog|reset swapdb wait
-        waitaof ft._list ft.config ts.mget ts.mrange ts.mrevrange ts.queryindex""",
+        waitaof ft._list ft.config ft.dictadd ft.dictdel ft.dictdump ts.mget ts.mrange
+        ts.mrevrange ts.queryindex""",
     "local": """
         acl|whoami auth client|capa client|getname client|id client|info client|no-evict client|reply
         client|setinfo client|setname command command|count command|docs command|getkeys
@@ -141,6 +142,14 @@ _KINDS = {
         client|import-source client|kill client|list client|pause client|unblock client|unpause cluster
         clusterscan commandlog debug failover hotkeys module module|load module|loadex module|unload
         pfselftest psync replconf replicaof restore-asking script|debug script|show shutdown slaveof sync""",
+}
+
+
+#: Where the keys are, in a proxy's eyes: an alias is found only if it belongs where its index is, and
+#: dictionaries, which indexes anywhere use, belong nowhere.
+_SPECS = {
+    **dict.fromkeys(("ft.aliasadd", "ft.aliasupdate", "ft._aliasaddifnx"), "1..2"),
+    **dict.fromkeys(("ft.dictadd", "ft.dictdel", "ft.dictdump"), "-"),
 }
 
 
@@ -176,6 +185,7 @@ def _split(text: str) -> list[str]:
 def _read_row(row: str, kinds: Mapping[str, str], inner: Mapping[bytes, Command]) -> Command:
     name, arity, flag_text, group_text, spec = row.split(maxsplit=4)
     flags, groups = frozenset(_split(flag_text)), _split(group_text)
+    spec = _SPECS.get(name, spec)
     keys, channels = read_spec("" if spec == "-" else spec)
     kind = kinds.get(name) or _kind(name, flags, spec)
     acl = _implied(flags, groups) | frozenset(groups)

@@ -33,6 +33,11 @@ def _union(values: list[Any]) -> Any:
     return type(values[0])(found.values())
 
 
+def _known(values: list[Any]) -> Any:
+    """Return all that hosts list, once; or what the first says, if it lists nothing."""
+    return _union(values) if isinstance(values[0], list) else values[0]
+
+
 def _any(values: list[Any]) -> Any:
     there = [value for value in values if value is not None]
     return choice(there) if there else None
@@ -145,6 +150,11 @@ MERGES: dict[str, Merge] = {
     "info": merge_info,
     "function|list": _union,
     "ft._list": _union,
+    "ft.config": _known,
+    # Every host has all of a dictionary; where one had a part already it counts less.
+    "ft.dictadd": max,
+    "ft.dictdel": max,
+    "ft.dictdump": _union,
     "module|list": _union,
     "publish": _total,
     "latency|latest": _chain,

@@ -72,3 +72,44 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual(
             self.talk.say(self.client, "DBSIZE x"), b"-ERR wrong number of arguments for 'dbsize' command\r\n"
         )
+
+
+class SearchTests(SynchronousTestCase):
+    """FT commands, which Redis's search module has."""
+
+    def setUp(self) -> None:
+        self.talk = Talk(2)
+        self.client = self.talk.client()
+
+    def test_dictionaries(self) -> None:
+        """A dictionary is at all hosts, whatever its name is: each index finds it."""
+        for command, one, other, told in (
+            ("FT.DICTADD d1 x y", b":2\r\n", b":1\r\n", b":2\r\n"),
+            ("FT.DICTDEL d1 x", b":1\r\n", b":1\r\n", b":1\r\n"),
+            ("FT.DICTDUMP d1", b"*1\r\n+y\r\n", b"*1\r\n+y\r\n", b"*1\r\n+y\r\n"),
+            ("FT._LIST", b"*1\r\n+i0\r\n", b"*1\r\n+i1\r\n", b"*2\r\n+i0\r\n+i1\r\n"),
+            ("FT.CONFIG SET TIMEOUT 5", b"+OK\r\n", b"+OK\r\n", b"+OK\r\n"),
+        ):
+            self.talk.say(self.client, command)
+            for link, reply in zip(self.talk.links(), (one, other), strict=True):
+                self.assertEqual(self.talk.heard(link), [command])
+                self.talk.answer(link, reply)
+            self.assertEqual(self.talk.got(self.client), told)
+
+    def test_aliases(self) -> None:
+        """An alias is where its index is, and has to be found there by its own name."""
+        self.talk.say(
+            self.client, "FT.ALIASADD a1 i1", "FT.ALIASUPDATE a1 j1", "FT.ALIASDEL a1", "FT.SEARCH a1 *"
+        )
+        (link,) = self.talk.links()
+        said = ["FT.ALIASADD a1 i1", "FT.ALIASUPDATE a1 j1", "FT.ALIASDEL a1", "FT.SEARCH a1 *"]
+        self.assertEqual(self.talk.heard(link), said)
+        self.assertIn(b"-CROSSSLOT", self.talk.say(self.talk.client(), "FT.ALIASADD a0 i1"))
+
+    def test_renamed(self) -> None:
+        """Both are called what the route calls keys."""
+        route = {"prefix": "t:", "cluster": "c", "remove_prefix": True}
+        talk = Talk(prefix_routes={"routes": [route]})
+        talk.say(talk.client(), "FT.CREATE t:i SCHEMA x TEXT", "FT.ALIASADD t:a t:i", "FT.SEARCH t:a *")
+        said = ["FT.CREATE i SCHEMA x TEXT", "FT.ALIASADD a i", "FT.SEARCH a *"]
+        self.assertEqual(talk.heard(talk.links()[0]), said)

@@ -29,6 +29,17 @@ class MergeTests(SynchronousTestCase):
             ("config|get", [b"x", b"1"], [b"x", b"1"], [b"x", b"1"]),
             ("config|get", [b"x", b"1"], [b"x", b"2"], [b"x", b"1", b"x", b"2"]),
             ("flushall", b"OK", b"OK", b"OK"),
+            ("ft._list", [b"a", b"b"], [b"c", b"b"], [b"a", b"b", b"c"]),
+            ("ft.config", [[b"TIMEOUT", b"5"]], [[b"TIMEOUT", b"5"]], [[b"TIMEOUT", b"5"]]),
+            (
+                "ft.config",
+                [[b"TIMEOUT", b"5"]],
+                [[b"TIMEOUT", b"6"]],
+                [[b"TIMEOUT", b"5"], [b"TIMEOUT", b"6"]],
+            ),
+            ("ft.config", b"OK", b"OK", b"OK"),
+            ("ft.dictadd", 2, 0, 2),
+            ("ft.dictdump", [b"a"], [b"b", b"a"], [b"a", b"b"]),
         ):
             self.assertEqual(self.merged(name, one, other), both, name)
 
@@ -36,6 +47,7 @@ class MergeTests(SynchronousTestCase):
         """Maps and sets remain what they are."""
         one = Map([(b"x", b"1")])
         self.assertEqual(self.merged("config|get", one, one, protocol=3), one)
+        self.assertEqual(self.merged("ft.config", one, one, protocol=3), one)
         merged = self.merged("keys", Set([b"a"]), Set([b"b"]), protocol=3)
         self.assertEqual((merged, type(merged)), (Set([b"a", b"b"]), Set))
 
