@@ -20,7 +20,7 @@ from meshd.filters.network.redis_proxy.access import first_gate
 from meshd.filters.network.redis_proxy.keyed import single
 from meshd.filters.network.redis_proxy.options import KEY, Options
 from meshd.filters.network.redis_proxy.reader import Reader
-from meshd.filters.network.redis_proxy.request import NO_HOST, Request, Slot
+from meshd.filters.network.redis_proxy.request import NO_HOST, Barrier, Request, Slot
 from meshd.filters.network.redis_proxy.train import LEAST, Load, Train, depart
 from meshd.filters.network.redis_proxy.watch import Watch
 from meshd.interfaces import ITimer
@@ -440,13 +440,3 @@ class Client(TerminalFilter):
             slot.pool.observe(slot.entry.name, elapsed, answered)
         if self.watch is not None:
             self.watch.finished(slot, elapsed)
-
-
-class Barrier(Slot):
-    """Stands in the queue for a command that waits for all before it; it is nobody's reply."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: Callable[[], object]) -> None:
-        super().__init__(None)
-        self.call = call

@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from meshd.filters.network.redis_proxy.client import Barrier
-from meshd.filters.network.redis_proxy.request import Slot
+from meshd.filters.network.redis_proxy.request import Barrier, Slot
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client

@@ -40,6 +40,16 @@ class Slot:
         """The client is gone."""
 
 
+class Barrier(Slot):
+    """Stands in the queue for a command that waits for all before it; it is nobody's reply."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__(None)
+        self.call = call
+
+
 class Acknowledgement(Slot):
     """What tells of a subscription: it counts as a message, which CLIENT REPLY OFF does not hold back."""
 
