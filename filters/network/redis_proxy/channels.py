@@ -40,6 +40,8 @@ def rewrites(client: Client) -> bool:
 class View:
     """What a Hub takes for a client: it has subscribed to name, and is told of that."""
 
+    __slots__ = ("_client", "_name", "_route", "connection", "cut")
+
     def __init__(self, client: Client, route: Route, name: bytes) -> None:
         self._client = client
         self._route = route
@@ -68,6 +70,8 @@ class View:
 
 class Seat:
     """Where a client has subscribed to something: to be left again."""
+
+    __slots__ = ("_hub", "_kind", "_name", "_who", "error")
 
     def __init__(self, client: Client, kind: bytes, name: bytes) -> None:
         self._kind = kind
