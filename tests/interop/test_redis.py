@@ -322,6 +322,22 @@ def test_prefix_routes(tmp_path: Path, servers: list[RedisServer]) -> None:
         made.stop()
 
 
+def test_everywhere(tmp_path: Path, servers: list[RedisServer]) -> None:
+    """Commands about all servers ask those of the catch-all route; keys of other routes are not found."""
+    routes = {"routes": [{"prefix": each, "cluster": "other"} for each in ("a:", "b:")]}
+    said = b"SET a:k 1\r\nSET k 1\r\nKEYS *\r\nRANDOMKEY\r\nFLUSHALL\r\nEXISTS a:k\r\n"
+    none = b"-no upstream host\r\n"
+    for more, answer in (
+        ({"catch_all_route": {"cluster": "c"}}, b"+OK\r\n*1\r\n$1\r\nk\r\n$1\r\nk\r\n+OK\r\n:1\r\n"),
+        ({}, none * 4 + b":1\r\n"),
+    ):
+        made = Both(tmp_path, servers[0], mirrored=servers[1], prefix_routes={**routes, **more})
+        try:
+            assert made.say(said) == [b"+OK\r\n" + answer] * 2
+        finally:
+            made.stop()
+
+
 def test_faults(tmp_path: Path, servers: list[RedisServer]) -> None:
     """An injected error has the same words."""
     enabled = {"default_value": {"numerator": 100}}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from meshd.codec.resp_reply import encode
@@ -144,6 +146,65 @@ class TrackedTests(SynchronousTestCase):
         self.assertEqual(self.talk.got(self.client), b"+OK\r\n")
         self.assertTrue(links[0].wire.closed)
         self.assertFalse(self.client.dropped)
+
+
+#: What happens: a client reads (a host, or both at once), or a host answers or tells of a change.
+EVENTS = st.lists(st.sampled_from(["read 0", "read 1", "both", "answer 0", "answer 1", "tell 0", "tell 1"]))
+
+
+class OrderTests(SynchronousTestCase):
+    """The order of replies and of what is told, whatever happens when."""
+
+    def setUp(self) -> None:
+        self.talk = Talk(2, options={"protocol_version": "ANY"})
+        self.client = self.talk.client()
+        self.talk.say(self.client, "HELLO 3", "CLIENT TRACKING ON", "GET k0", "GET k1")
+        self.links = [self.talk.links(number)[0] for number in (0, 1)]
+        for link in self.links:
+            self.talk.answer(link, b"%0\r\n", b"+OK\r\n", b"_\r\n")
+        self.talk.got(self.client)
+        self.heard = b""
+        #: What each host has said, and what it has not answered.
+        self.said: list[list[bytes]] = [[], []]
+        self.asked: list[list[str]] = [[], []]
+
+    def happen(self, event: str) -> None:
+        """Let something happen."""
+        kind, _, number = event.partition(" ")
+        if kind in ("read", "both"):
+            self.heard += self.talk.say(self.client, f"GET k{number}" if number else "MGET k0 k1")
+            for asked in self.asked if kind == "both" else [self.asked[int(number)]]:
+                asked.append(kind)
+            return
+        where = int(number)
+        said = self.said[where]
+        name = b"%d:%d" % (where, len(said))
+        if kind == "tell":
+            said.append(name)
+            self.links[where].send(invalidate(name))
+        elif self.asked[where]:
+            said.append(name)
+            reply = encode(name)
+            self.links[where].send(b"*1\r\n" + reply if self.asked[where].pop(0) == "both" else reply)
+
+    @given(EVENTS)
+    def test_any(self, events: list[str]) -> None:
+        """What a host tells comes behind all that it has answered before."""
+        self.setUp()
+        for event in events:
+            self.happen(event)
+        while any(self.asked):
+            for number in (0, 1):
+                self.happen(f"answer {number}")
+        self.talk.settle()
+        heard = self.heard + self.talk.got(self.client)
+        for said in self.said:
+            places = [heard.index(encode(name)) for name in said]
+            pushes = {name for name in said if invalidate(name) in heard}
+            for place, name in zip(places, said, strict=True):
+                if name in pushes:
+                    self.assertEqual([each for each in places[: said.index(name)] if each > place], [])
+        self.assertEqual(self.talk.shared.stats.rq_active.value, 0)
 
 
 class CachingTests(SynchronousTestCase):
