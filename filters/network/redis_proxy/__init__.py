@@ -3,7 +3,9 @@ A proxy for Redis: one place to connect to, in front of many servers.
 
 A ``Client`` (client) reads commands; a ``Table`` (table, commands) knows what kind each is
 of, and ``actions`` what does it: keyed (by the host of the key, or cut up by host), fan_out
-(every host, with merge), local, transaction, session, pubsub, dedicated (what blocks).
+(every host: everywhere, with merge and glob), local, transaction (with watching), session,
+tracking (with tracked), pubsub (with channels), dedicated (what blocks); silence and
+tracked look at what comes into a client's queue by a ledger.
 Commands travel as a ``Request`` (request) over the ``Link`` (link) that a ``Pool`` (pool)
 has to the host; ``names`` looks up where redirections lead, ``renewal`` logs on again.
 ``settings`` has Envoy's config, ``options`` what only meshd has.

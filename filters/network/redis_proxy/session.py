@@ -92,7 +92,11 @@ class Monitor:
         self._client = client
         self.links: list[Link] = []
         for spot in spots_of(client):
-            link = spot.pool.open(spot.host, client.shared.flavour(0, 2))
+            try:
+                link = spot.pool.open(spot.host, client.shared.flavour(0, 2))
+            except UpstreamError:
+                self.end()
+                raise
             link.timeout = None
             link.on_push = self._said
             link.on_end = client.cut

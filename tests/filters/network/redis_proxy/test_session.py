@@ -2,6 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from meshd.interfaces import NoHost
 from tests.filters.network.redis_proxy.talk import Talk
 
 
@@ -54,3 +55,14 @@ class MonitorTests(SynchronousTestCase):
         self.assertEqual(talk.got(client), b"+1.0 GET\r\n" * 2)
         client.close()
         self.assertTrue(all(link.wire.closed for link in talk.links()))
+
+    def test_no_connection(self) -> None:
+        """If one host cannot be connected to, there is no MONITOR, and nothing is left of it."""
+        routes = {"routes": [{"prefix": "o:", "cluster": "other"}], "catch_all_route": {"cluster": "c"}}
+        talk = Talk(prefix_routes=routes, options={"fan_out": "all_routes"})
+        talk.cluster.error = NoHost("c")
+        client = talk.client()
+        self.assertEqual(talk.say(client, "MONITOR", "PING"), b"-upstream failure\r\n+PONG\r\n")
+        (link,) = talk.links()
+        self.assertTrue(link.cancelled)
+        self.assertFalse(client.dropped)

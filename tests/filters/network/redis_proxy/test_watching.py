@@ -133,3 +133,15 @@ class PlaceTests(SynchronousTestCase):
         self.assertTrue(talk.say(client, *WHOLE).endswith(NULL))
         self.assertEqual(talk.heard(link), ["WATCH a1", "UNWATCH"])
         self.assertEqual(talk.links(), [link])
+
+    def test_hosts_changed_unwatched(self) -> None:
+        """Without WATCH a transaction goes where its keys belong by now."""
+        talk = Talk(2)
+        client = talk.client()
+        talk.say(client, "MULTI", "SET a1 x")
+        for pool in talk.shared.pools.values():
+            pool._hash = lambda key: 0
+            pool._hashes.clear()
+        self.assertTrue(talk.say(client, "GET a1", "EXEC").endswith(b"+QUEUED\r\n"))
+        self.assertEqual(talk.links(1), [])
+        self.assertEqual(talk.heard(talk.links(0)[0]), ["MULTI", "SET a1 x", "GET a1", "EXEC"])
