@@ -222,6 +222,10 @@ class Tracking(Flavour):
             receiver = self._receivers[pool, host] = Receiver(self, pool, host)
         return receiver
 
+    def forget(self, place: tuple[Pool, IHost]) -> None:
+        """A receiver could not be had: the next command tries again."""
+        self._receivers.pop(place, None)
+
     # What servers tell.
 
     def told(self, pool: Pool, push: bytes) -> None:
@@ -291,11 +295,9 @@ class TrackedLink(Link):
         self._tracking = tracking
         self._receiver = receiver
         self._early: Any = None
-        self._ended = False
         # The place of CLIENT TRACKING, which may have to wait for the receiver.
         super().__init__(pool, host, [*greetings, b""])
         self.on_push = partial(tracking.told, pool)
-        tracking.links[self] = None
 
     def command(self) -> bytes:
         """Return CLIENT TRACKING ON on the terms that hold; b"" as long as the receiver is not known."""
@@ -310,17 +312,22 @@ class TrackedLink(Link):
         command = self.command()
         if command:
             self._greetings += command
+            self._tracking.links[self] = None
             super().connectionMade()
             return
         assert self._receiver is not None
         self._early, self.transport = self.transport, None
-        self._receiver.waiting.append(self._go_on)
+        self._receiver.tell(self)
 
-    def _go_on(self) -> None:
-        """The receiver is known."""
-        if not self.over:
+    def go_on(self, known: bool) -> None:
+        """The receiver is known, or never will be."""
+        if self.over:
+            return
+        if known:
             self.transport, self._early = self._early, None
             self.connectionMade()
+        else:
+            self.fail("connect_failed")
 
     def send(self, request: Any, raw: bytes) -> None:
         tracking = self._tracking
@@ -352,24 +359,25 @@ class TrackedLink(Link):
             super()._drop()
 
     def _end(self, result: Result | None) -> None:
-        if not self._ended:
-            self._ended = True
-            self._tracking.links.pop(self, None)
+        # One that never stood has told of nothing.
+        if self in self._tracking.links:
+            del self._tracking.links[self]
             self._tracking.lost()
         super()._end(result)
 
 
 class Receiver:
-    """A connection that a server redirects what it tells to; waiting are called once its number is known."""
+    """A connection that a server redirects what it tells to, by its number."""
 
     def __init__(self, tracking: Tracking, pool: Pool, host: IHost) -> None:
         self.number: int | None = None
-        self.waiting: list[Callable[[], object]] = []
+        self._waiting: list[TrackedLink] = []
         self._tracking = tracking
+        self._place = pool, host
         client = tracking.client
         self._link = link = pool.open(host, client.shared.flavour(0, 3))
         link.on_push = partial(tracking.told, pool)
-        link.on_end = tracking.lost
+        link.on_end = self._ended
         entry = client.table.find(b"client")
         assert entry is not None
         link.send(Once(client, entry, _ID, pool, self._answered), _ID)
@@ -379,9 +387,26 @@ class Receiver:
             self._link.fail("error")
             return
         self.number = int(reply[1:-2])
-        waiting, self.waiting = self.waiting, []
-        for call in waiting:
-            call()
+        self._tell_all(True)
+
+    def _ended(self) -> None:
+        if self.number is not None:
+            self._tracking.lost()
+        else:
+            self._tracking.forget(self._place)
+            self._tell_all(False)
+
+    def _tell_all(self, known: bool) -> None:
+        waiting, self._waiting = self._waiting, []
+        for link in waiting:
+            link.go_on(known)
+
+    def tell(self, link: TrackedLink) -> None:
+        """Let a link go on once the number is known, or be told that it never will be."""
+        if self._link.over:
+            link.go_on(False)
+        else:
+            self._waiting.append(link)
 
     def close(self) -> None:
         """End it."""

@@ -70,6 +70,15 @@ class TrackedTests(SynchronousTestCase):
             losing(self.track())
             self.assertTrue(self.client.dropped)
 
+    def test_refused(self) -> None:
+        """A host that cannot be reached has told of nothing: the command has failed, and the client stays."""
+        self.talk.accepting = False
+        self.talk.say(self.client, "CLIENT TRACKING ON", "GET k0")
+        self.talk.got(self.client)
+        self.talk.links(0)[0].refuse()
+        self.assertEqual(self.talk.got(self.client), b"-upstream failure\r\n")
+        self.assertFalse(self.client.dropped)
+
     def test_borrowed_lost(self) -> None:
         """So it is if the connection is one over which it has waited."""
         self.talk.say(self.client, "CLIENT TRACKING ON", "XREAD BLOCK 0 STREAMS k0 0")
@@ -354,15 +363,24 @@ class RedirectTests(SynchronousTestCase):
             self.assertTrue(self.client.dropped)
             self.assertTrue(self.other.dropped)
 
-    def test_receiver_refused(self) -> None:
-        """If the host has no connection for it, the command has failed, and the client is cut."""
+    def test_no_receiver(self) -> None:
+        """If the host has no connection for it, the command has failed, and the next one tries again."""
         number = int(self.talk.say(self.other, "CLIENT ID")[1:])
-        self.talk.say(self.client, f"CLIENT TRACKING ON REDIRECT {number}", "GET k")
-        receiver, link = self.talk.links()
-        self.talk.answer(receiver, b"-NOPROTO\r\n")
-        self.assertTrue(self.client.dropped)
-        self.client.close()
-        self.assertTrue(link.wire.closed)
+        self.talk.say(self.client, f"CLIENT TRACKING ON REDIRECT {number}")
+        for losing in (lambda link: self.talk.answer(link, b"-NOPROTO\r\n"), lambda link: link.reset()):
+            self.talk.say(self.client, "GET k")
+            receiver, link = self.talk.links()[-2:]
+            losing(receiver)
+            self.assertTrue(self.talk.got(self.client).endswith(b"-upstream failure\r\n"))
+            self.assertTrue(link.wire.closed)
+        self.talk.accepting = False
+        self.talk.say(self.client, "GET k")
+        receiver, link = self.talk.links()[-2:]
+        receiver.refuse()
+        link.accept()
+        self.assertEqual(self.talk.got(self.client), b"-upstream failure\r\n")
+        self.assertFalse(self.client.dropped)
+        self.assertFalse(self.other.dropped)
 
     def test_off(self) -> None:
         """All connections end with tracking, and with the client."""
