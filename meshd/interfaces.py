@@ -249,6 +249,10 @@ class ICluster(Interface):
     http2: Any = Attribute("meshd.upstream.http2_options.Http2: how to speak HTTP/2 with its hosts.")
     runs_programs: bool = Attribute("Whether its host is a program, and not somewhere to connect to.")
     pick: Callable[[int | None], IHost] = Attribute("Picks a host; raises NoHost.  It changes as hosts do.")
+    places: int | None = Attribute(
+        "None if a hash_key's host may be another each time.  Else it stays until pick is another function;"
+        " and if this is not 0, all hash_keys that are the same modulo it have the same host."
+    )
 
     def connect_to(host: IHost, upstream: IUpstream, info: IStreamInfo) -> IConnecting:
         """Begin to connect upstream to a host that pick returned; else as connect."""

@@ -63,7 +63,7 @@ LAYERS = {
 }  # fmt: skip
 
 #: Parts that are below Twisted (no I/O, no interfaces, no protobufs), and what of third parties they import.
-SANS_IO = {"codec": ("cryptography", "h2")}
+SANS_IO = {"codec": ("cffi", "cryptography", "h2")}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -7,8 +7,11 @@ does the work, which takes a third of the time.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import Any
+
+from cffi import FFI
 
 MASK = (1 << 64) - 1
 
@@ -35,12 +38,13 @@ def _stir(value: int) -> int:
 
 def _of_library(name: str = "libstdc++.so.6") -> Callable[[bytes, int, int], int] | None:
     """Return libstdc++'s own function, if there is one that agrees with ours."""
+    foreign = FFI()
+    foreign.cdef("size_t _ZSt11_Hash_bytesPKvmm(const char *, size_t, size_t);")
     try:
-        hash_bytes = ctypes.CDLL(name)._ZSt11_Hash_bytesPKvmm
+        library: Any = foreign.dlopen(name)
+        hash_bytes: Callable[[bytes, int, int], int] = library._ZSt11_Hash_bytesPKvmm
     except (OSError, AttributeError):
         return None
-    hash_bytes.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)
-    hash_bytes.restype = ctypes.c_size_t
     probes = (b"", b"\0", b"1234567", b"12345678", bytes(range(200, 250)))
     agrees = all(hash_bytes(each, len(each), MURMUR_SEED) == pure_murmur2(each) for each in probes)
     return hash_bytes if agrees else None
@@ -52,3 +56,8 @@ _fast = _of_library()
 def murmur2(data: bytes, seed: int = MURMUR_SEED) -> int:
     """Return the MurmurHash2-64A of data, an unsigned number of 64 bits."""
     return pure_murmur2(data, seed) if _fast is None else _fast(data, len(data), seed)
+
+
+def murmur2_each(keys: Sequence[bytes]) -> Iterable[int]:
+    """Return the MurmurHash2-64A of each of keys, for half the price."""
+    return map(pure_murmur2, keys) if _fast is None else map(_fast, keys, map(len, keys), repeat(MURMUR_SEED))

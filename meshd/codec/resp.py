@@ -70,7 +70,8 @@ class RequestParser:
         #: What is wrong with what came after the commands that were returned.
         self.error: ProtocolError | None = None
         self._chunks: list[bytes] = []
-        self._have = 0
+        #: Bytes of a command that is not complete.
+        self.buffered = 0
         #: Bytes without which there is nothing to be found out.
         self._need = 0
         self._restart()
@@ -81,11 +82,6 @@ class RequestParser:
         self._arguments: list[bytes] = []
         self._valid = True
         self._skipped = False
-
-    @property
-    def buffered(self) -> int:
-        """Bytes of a command that is not complete."""
-        return self._have
 
     def receive(self, data: bytes) -> list[Request]:
         """
@@ -108,8 +104,8 @@ class RequestParser:
     def _receive(self, data: bytes, found: list[Request]) -> None:
         if self._chunks:
             self._chunks.append(data)
-            self._have += len(data)
-            if self._have < self._need:
+            self.buffered += len(data)
+            if self.buffered < self._need:
                 return
             data = b"".join(self._chunks)
             self._chunks.clear()
@@ -144,12 +140,12 @@ class RequestParser:
                 self._keep(data[start:] if start else data)
                 return
             start = after
-        self._have = self._need = 0
+        self.buffered = self._need = 0
 
     def _keep(self, rest: bytes) -> None:
         self._chunks = [rest]
-        self._have = len(rest)
-        if max(self._have, self._need) > self._limits.request:
+        self.buffered = len(rest)
+        if max(self.buffered, self._need) > self._limits.request:
             raise ProtocolError("too big request")
 
     def _step(self, data: bytes, start: int, found: list[Request]) -> int | None:

@@ -73,22 +73,18 @@ class ReplySplitter:
     def __init__(self, limit: int = 1 << 30) -> None:
         self._limit = limit
         self._chunks: list[bytes] = []
-        self._have = 0
+        #: Bytes of a reply that is not complete.
+        self.buffered = 0
         self._need = 0
         self._position = 0
         self._missing = 0
-
-    @property
-    def buffered(self) -> int:
-        """Bytes of a reply that is not complete."""
-        return self._have
 
     def receive(self, data: bytes) -> list[bytes]:
         """Return the replies that are complete now; raise ProtocolError."""
         if self._chunks:
             self._chunks.append(data)
-            self._have += len(data)
-            if self._have < self._need:
+            self.buffered += len(data)
+            if self.buffered < self._need:
                 return []
             data = b"".join(self._chunks)
             self._chunks.clear()
@@ -144,7 +140,7 @@ class ReplySplitter:
 
     def _keep(self, data: bytes, start: int, position: int) -> None:
         """Keep a reply that is not complete."""
-        self._have = have = len(data) - start
+        self.buffered = have = len(data) - start
         if not have:
             return
         if position < len(data) and data[position] not in _ANY:

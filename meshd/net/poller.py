@@ -43,7 +43,7 @@ class _Soon:
         self._seconds = reactor.seconds
         #: The reactor's seconds when this batch began.
         self.now: float = reactor.seconds()
-        self._in_batch = False
+        self.in_batch = False
         self._scheduled: Any = None
         self._soon: list[Callable[[], object]] = []
         self._closing: list[Any] = []
@@ -51,17 +51,17 @@ class _Soon:
     def soon(self, call: Callable[[], object]) -> None:
         """Call after this batch of events: not from within the caller, but before the next wait."""
         self._soon.append(call)
-        if not self._in_batch and self._scheduled is None:
+        if not self.in_batch and self._scheduled is None:
             self._scheduled = self.reactor.callLater(0, self._turn)
 
     def time(self) -> float:
         """Return the reactor's seconds, those of this batch if one is handled."""
-        return self.now if self._in_batch else self._seconds()
+        return self.now if self.in_batch else self._seconds()
 
     def _turn(self) -> None:
         self._scheduled = None
         self.now = self._seconds()
-        self._in_batch = True
+        self.in_batch = True
         self._end_batch()
 
     def _end_batch(self) -> None:
@@ -75,7 +75,7 @@ class _Soon:
         closing, self._closing = self._closing, []
         for sock in closing:
             sock.close()
-        self._in_batch = False
+        self.in_batch = False
         if self._soon and self._scheduled is None:
             self._scheduled = self.reactor.callLater(0, self._turn)
 
@@ -129,7 +129,7 @@ class Poller(_Soon):
         events of this one that are still in the batch.
         """
         self._reactions.pop(fd, None)
-        if self._in_batch:
+        if self.in_batch:
             self._closing.append(sock)
         else:
             sock.close()
@@ -145,7 +145,7 @@ class Poller(_Soon):
                 return
             self.now = self._seconds()
             first = first or self.now
-            self._in_batch = True
+            self.in_batch = True
             for fd, event in events:
                 react = find(fd)
                 if react is not None:
@@ -156,7 +156,7 @@ class Poller(_Soon):
             if self._soon or self._closing:
                 self._end_batch()
             else:
-                self._in_batch = False
+                self.in_batch = False
             if self.now - first > SLICE:
                 return
 

@@ -96,10 +96,40 @@ class Stream(SocketEnd):
                         self.fail_if_broken()
                 if self.on_readable is not None:
                     self.on_readable()
-                else:
+                elif self.held or self.hung_up or self._reading:
                     self.read()
+                else:
+                    self._read_once()
         except Exception:
             self.protocol_failed(Failure())
+
+    def _read_once(self) -> None:
+        """Do what read() does where the socket's buffer is emptied by one read: nearly always."""
+        if self.closed or self.pausers or self.disconnecting or self.read_ended:
+            return
+        try:
+            data = self._recv(READ_SIZE)
+        except BlockingIOError:
+            self.readable = False
+            return
+        except OSError as error:
+            self.failed(error)
+            return
+        if not data:
+            self.end_of_data()
+            return
+        size = len(data)
+        self.bytes_read += size
+        self.last_active = self.poller.now
+        if size < READ_SIZE:
+            self.readable = False
+        self._reading = True
+        try:
+            self.protocol.dataReceived(data)
+        finally:
+            self._reading = False
+        if self.readable or self.held:
+            self.read()
 
     def fail_if_broken(self) -> None:
         """Find out about a reset while nobody reads."""
@@ -234,7 +264,8 @@ class Stream(SocketEnd):
                 self._write_failed(error)
                 return
             self.bytes_written += sent
-            self.last_active = self.poller.time()
+            poller = self.poller
+            self.last_active = poller.now if poller.in_batch else poller.time()
             if sent == size:
                 if self._producer is not None and not self._push_producer:
                     self.soon(self._pull)

@@ -159,6 +159,7 @@ class FakeCluster:
         self.redis_logins = RedisLogins()
         self.http2 = Http2()
         self.hashing = self.redis_slots = self.runs_programs = False
+        self.places: int | None = None
         scope = FakeScope()
         self.stats = ClusterStats(scope.scope(f"cluster.{name}"))
         self.limits, _ = read_limits(self.config.circuit_breakers, scope.scope(f"cluster.{name}"))

@@ -85,6 +85,8 @@ class Cluster:
     runs_programs = False
     #: Picks a host for a hash key (or None); raises NoHost.  It changes as the hosts do.
     pick: Pick
+    #: See ICluster.places.
+    places: int | None
     #: Whether hash_key is the slot of a Redis Cluster.
     redis_slots = False
     #: Whether the host depends on hash_key.
@@ -182,6 +184,7 @@ class Cluster:
         ]
         self._picker.update(levels, self._assignment.overprovisioning, self._assignment.weighted_health)
         self.pick = self._picker.pick
+        self.places = self._picker.places
         stats = self.stats
         stats.membership_total.set(len(self.hosts))
         stats.membership_healthy.set(sum(len(level.healthy) for level in levels))

@@ -40,6 +40,8 @@ class Maglev:
         self._most = stats.gauge("maglev_lb.max_entries_per_host")
         self._hosts: list[Host] = []
         self._table = array("I")
+        #: See ICluster.places.
+        self.places = config.size
 
     def update(self, hosts: Sequence[Host]) -> None:
         self._hosts = []

@@ -42,6 +42,8 @@ class Picker:
         self._threshold = threshold
         self._balancers: dict[tuple[int, str], ILoadBalancer] = {}
         self._pick: Pick = self._nothing
+        #: See ICluster.places.
+        self.places: int | None = None
 
     @property
     def pick(self) -> Pick:
@@ -68,6 +70,19 @@ class Picker:
             self._pick = self._hashed(pick) if self._balancing.hashing else pick
         else:
             self._pick = self._choose
+        self.places = self._places(states)
+
+    def _places(self, states: Sequence[tuple[Level, bool]]) -> int | None:
+        if 100 not in self._loads.healthy:
+            return None
+        priority = self._loads.healthy.index(100)
+        level, panic = states[priority]
+        if panic or not level.healthy:
+            return None
+        if len(level.healthy) == 1:
+            return 1
+        places: int | None = getattr(self._balancers[priority, "healthy"], "places", None)
+        return places
 
     def _choose(self, hash_key: int | None = None) -> Host:
         if hash_key is None or not self._balancing.hashing:

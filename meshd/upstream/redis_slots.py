@@ -104,6 +104,9 @@ def _best(hosts: Sequence[Host]) -> Sequence[Host]:
 class SlotPicker:
     """Picks by slot among the shards that it was given last; zone is our own."""
 
+    #: See ICluster.places.
+    places = SLOTS
+
     def __init__(self, name: str, stats: ClusterStats, random: Random, zone: str = "") -> None:
         self._name = name
         self._stats = stats

@@ -33,6 +33,9 @@ class RingConfig:
 class Ring:
     """Picks the host whose place is the first at or after the key; round the end, the very first."""
 
+    #: See ICluster.places.
+    places = 0
+
     def __init__(self, config: RingConfig, stats: IScope) -> None:
         self._config = config
         self._size = stats.gauge("ring_hash_lb.size")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshd.codec import murmur
-from meshd.codec.murmur import MURMUR_SEED, murmur2, pure_murmur2
+from meshd.codec.murmur import MURMUR_SEED, murmur2, murmur2_each, pure_murmur2
 
 
 class TestMurmur:
@@ -14,6 +14,11 @@ class TestMurmur:
     def test_agree(self, data: bytes) -> None:
         """The library's and our own are the same."""
         assert murmur2(data) == pure_murmur2(data, MURMUR_SEED)
+
+    @given(st.lists(st.binary(max_size=30)))
+    def test_each(self, keys: list[bytes]) -> None:
+        """Many at once have each their own."""
+        assert list(murmur2_each(keys)) == list(map(pure_murmur2, keys))
 
     def test_known(self) -> None:
         """It is what std::hash<std::string> gives."""

@@ -1,12 +1,14 @@
 """Tests for meshd.codec.resp_uniform."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshd.codec.resp import ProtocolError, RequestParser, encode
-from meshd.codec.resp_reply import ReplySplitter
+from meshd.codec.resp_reply import Error, ReplySplitter, Simple
 from meshd.codec.resp_reply import encode as encode_value
-from meshd.codec.resp_uniform import count_replies, split_replies, uniform
+from meshd.codec.resp_uniform import count_replies, joined, pairs, split_replies, split_short, uniform
 
 WORDS = st.sampled_from(
     [
@@ -29,6 +31,15 @@ WORDS = st.sampled_from(
     ]
 )
 
+#: Strings that lie in one line, and do not look like null.
+TEXTS = st.binary(max_size=12).filter(lambda text: b"\r\n" not in text and not text.endswith(b"$-1"))
+VALUES = st.one_of(st.none(), TEXTS)
+REPLIES = st.lists(
+    st.one_of(VALUES, st.integers(-9, 9), st.just(Simple(b"OK")), st.just(Error(b"no")), st.lists(VALUES)),
+    min_size=1,
+    max_size=6,
+)
+
 
 class TestUniform:
     """Commands that look alike."""
@@ -42,8 +53,11 @@ class TestUniform:
             assert any(b"\r\n" in each or each[-1:] == b"\r" for command in commands for each in command)
             return
         assert [list(each) for each in zip(*found.columns, strict=True)] == commands
-        assert found.raws() == [encode(command) for command in commands]
-        assert found.raw([0]) == encode(commands[0])
+        assert [found.head + piece for piece in found.pieces] == [encode(command) for command in commands]
+        assert found.arguments() == [each for command in commands for each in command[1:]]
+        assert [b"$" + bulk for bulk in found.bulks()] == [
+            b"$%d\r\n%b\r\n" % (len(each), each) for each in found.arguments()
+        ]
 
     @given(st.lists(WORDS, max_size=14))
     def test_rubbish(self, words: list[bytes]) -> None:
@@ -66,6 +80,7 @@ class TestUniform:
             b"PING\r\n",
             b"",
             get + b"\r\n",
+            b"*2\r\n$3\r\nGET\r\n$-1\r\n\r\n",
         ):
             assert uniform(wire) is None
 
@@ -100,4 +115,26 @@ class TestReplies:
         assert split_replies(b"+OK\r\n:1\r\n") is None
         assert split_replies(b"$1\r\na\r\n$-1\r\n") == [b"$1\r\na\r\n", b"$-1\r\n"]
         assert count_replies(b"$1\r\na\r\n$-1\r\n") == 2
-        assert count_replies(b"$-1\r\n$3\r\n$-1\r\n") == 2
+        # A value that looks like null is left to others.
+        assert count_replies(b"$-1\r\n$3\r\n$-1\r\n") is None
+
+    @given(REPLIES)
+    def test_short(self, values: list[Any]) -> None:
+        """Replies of any kinds, arrays too, are cut where they end."""
+        wires = list(map(encode_value, values))
+        found = split_short(b"".join(wires))
+        assert found is not None
+        assert list(map(joined, found)) == wires
+        for reply, value in zip(found, values, strict=True):
+            if isinstance(reply, list):
+                assert [b"\r\n".join(pair) + b"\r\n" for pair in pairs(reply)] == list(
+                    map(encode_value, value)
+                )
+
+    @given(st.lists(WORDS, max_size=10))
+    def test_short_rubbish(self, words: list[bytes]) -> None:
+        """Whatever is cut, ReplySplitter would have cut so, too."""
+        for wire in (b"".join(words), b"".join(word + b"\r\n" for word in words)):
+            found = split_short(wire)
+            if found is not None:
+                assert list(map(joined, found)) == ReplySplitter().receive(wire)

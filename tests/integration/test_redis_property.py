@@ -119,6 +119,33 @@ STREAMS = st.lists(
     st.one_of([COMMANDS.map(lambda one: [one])] * 5 + [TRANSACTIONS]), min_size=10, max_size=60
 )
 
+#: Commands that go the short ways of the proxy: alone, or several of one shape in one piece.
+SHORT = [
+    *(
+        "GET <s>",
+        "GET <?>",
+        "SET <s> v",
+        "SETNX <s> v",
+        "INCR <s>",
+        "STRLEN <s>",
+        "HGET <h> m",
+        "LPUSH <l> v",
+    ),
+    *(
+        "MGET <s> <s>",
+        "MGET <?> <s> <s> <s>",
+        "MGET <s> <s> <s> <s> <s>",
+        "MGET <s>",
+        "EXISTS <s>",
+        "TTL <s>",
+    ),
+]
+BATCHES = st.lists(
+    st.sampled_from(SHORT).flatmap(lambda shape: st.lists(command(shape), min_size=1, max_size=12)),
+    min_size=5,
+    max_size=40,
+)
+
 
 def seen(args: Command, answer: Any, queued: Sequence[Command] = ()) -> Any:
     """Return an answer as far as it has to agree; queued are the commands that EXEC answers."""
@@ -169,18 +196,28 @@ class Pair:
         assert content(self.through) == content(self.plain)
         assert self.through.ask("DBSIZE") == self.plain.ask("DBSIZE")
 
+    def hold_batches(self, batches: list[list[Command]]) -> None:
+        """Send commands in such pieces, each when the one before is answered; answers have to be the same."""
+        for talk in (self.through, self.plain):
+            assert talk.ask("FLUSHALL") == b"OK"
+        for commands in [[["SET", f"s{each}", each + "v"] for each in KEYS[::2]], *batches]:
+            answers, expected = self.through.ask_all(commands), self.plain.ask_all(commands)
+            assert answers == expected, commands
+            assert list(map(type, answers)) == list(map(type, expected))
+        assert content(self.through) == content(self.plain)
+
     def close(self) -> None:
         """Let go."""
         self.through.close()
         self.plain.close()
 
 
-def proxied(cluster: Part) -> Part:
+def proxied(cluster: Part, redirects: bool = True) -> Part:
     """A bootstrap with a redis_proxy, of either version of RESP, in front of a cluster named c."""
     value = {"protocol_version": "ANY"}
     typed = {"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "value": value}
     options = {"name": "meshd.filters.network.redis_options", "typed_config": typed}
-    settings_ = {"op_timeout": "5s", "enable_hashtagging": True, "enable_redirection": True}
+    settings_ = {"op_timeout": "5s", "enable_hashtagging": True, "enable_redirection": redirects}
     redis = network(
         "redis_proxy",
         "RedisProxy",
@@ -213,7 +250,8 @@ def hashed(request: pytest.FixtureRequest, plain: RedisServer, tmp_path_factory:
     count = 1 if "one" in request.param else 4
     servers = [RedisServer() for _ in range(count)]
     policy = {"type": "STATIC", "lb_policy": request.param.split()[0]}
-    part = proxied({**policy, "load_assignment": endpoints([server.port for server in servers])})
+    assignment = endpoints([server.port for server in servers])
+    part = proxied({**policy, "load_assignment": assignment}, redirects="3" in request.param)
     protocol = "3" if "3" in request.param else "2"
     yield from pair(part, plain, tmp_path_factory.mktemp("hashed"), protocol)
     for server in servers:
@@ -270,6 +308,18 @@ def test_every_command_slotted(slotted: Pair) -> None:
 def test_hashed(hashed: Pair, stream: list[list[Command]]) -> None:
     """Several servers by hash answer as one does."""
     hashed.hold(stream)
+
+
+@given(batches=BATCHES)
+def test_batches_hashed(hashed: Pair, batches: list[list[Command]]) -> None:
+    """Commands that come alone or in pieces of one shape are answered by several servers as by one."""
+    hashed.hold_batches(batches)
+
+
+@given(batches=BATCHES)
+def test_batches_slotted(slotted: Pair, batches: list[list[Command]]) -> None:
+    """So they are by a Redis Cluster."""
+    slotted.hold_batches(batches)
 
 
 @given(stream=STREAMS)

@@ -40,7 +40,8 @@ class TestScheduler:
         rest = Counter(turns(weights, sum(weights), skipped))
         before = Counter(turns(weights, skipped))
         for entry in range(len(weights)):
-            assert abs(taken[entry] - before[entry] - rest[entry]) <= 1
+            # One for equals where the skipped turns end, and one where those that are counted do.
+            assert abs(taken[entry] - before[entry] - rest[entry]) <= 2
 
     def test_weight_changes(self) -> None:
         """A weight is asked for anew after each turn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,42 @@ class TestHashing:
         picker.update([Level([host(1), host(2)])])
         assert set(ports([picker.pick(None) for _ in range(50)])) == {"1", "2"}
         assert len(set(ports([picker.pick(7) for _ in range(50)]))) == 1
+
+
+class TestPlaces:
+    """What is promised of hosts that depend on the key."""
+
+    def picker(self, *levels: list[Host], **config: Any) -> Picker:
+        """Return one that picks among these hosts."""
+        picker = Picker(
+            "c", read_balancing(message(**config)), ClusterStats(Store()), surroundings(), lambda: 50
+        )
+        picker.update([Level(level) for level in levels])
+        return picker
+
+    def test_table(self) -> None:
+        """With Maglev keys of the same place in the table have the same host until the next update."""
+        picker = self.picker([host(1), host(2), host(3)], lb_policy="MAGLEV")
+        size, pick = picker.places, picker.pick
+        assert size == 65537
+        for key in range(0, 1 << 40, 12345678901):
+            assert pick(key) is pick(key % size)
+        picker.update([Level([host(1), host(2)])])
+        assert picker.pick is not pick
+
+    def test_no_table(self) -> None:
+        """With a ring a key has its host, but there are no places."""
+        assert self.picker([host(1), host(2)], lb_policy="RING_HASH").places == 0
+
+    def test_one(self) -> None:
+        """With one host there is one place, however it is picked."""
+        assert self.picker([host(1)]).places == 1
+        assert self.picker([host(1), host(2)]).places is None
+
+    def test_none(self) -> None:
+        """Bounded load, panic, and loads that spill make a host depend on more than the key."""
+        bounded = {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}
+        assert self.picker([host(1), host(2)], lb_policy="MAGLEV", common_lb_config=bounded).places is None
+        assert self.picker([sick(1), sick(2)], lb_policy="MAGLEV").places is None
+        assert self.picker([host(1), sick(2)], [host(3)], lb_policy="MAGLEV").places is None
+        assert self.picker([]).places is None

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.python.failure import Failure
 
 from meshd.codec.resp import ProtocolError, RequestParser
-from meshd.codec.resp_uniform import uniform
 from meshd.filter import TerminalFilter
 from meshd.filters.network.redis_proxy.access import first_gate
-from meshd.filters.network.redis_proxy.keyed import single
+from meshd.filters.network.redis_proxy.lane import SHORT, Lane, Quick
 from meshd.filters.network.redis_proxy.options import KEY, Options
+from meshd.filters.network.redis_proxy.pipeline import LEAST, send_first, send_uniform
 from meshd.filters.network.redis_proxy.reader import Reader
 from meshd.filters.network.redis_proxy.request import NO_HOST, Barrier, Request, Slot
-from meshd.filters.network.redis_proxy.train import LEAST, Load, Train, depart
+from meshd.filters.network.redis_proxy.train import PATIENCE, Train
 from meshd.filters.network.redis_proxy.watch import Watch
 from meshd.interfaces import ITimer
 
@@ -65,14 +65,19 @@ class Client(TerminalFilter):
     #: After CLIENT REPLY OFF or SKIP.
     silence: Any = None
     monitor: Any = None
+    #: The short way, if there is one.
+    lane: Lane | None = None
+    _coupled: Pool | None = None
     _full = False
     _closing = False
     #: Whether it has sent its last byte.
     _ended = False
+    #: Whether it is to be closed when nothing is owed any more.
+    ends = False
     #: Whether a server may take its time with a command of it.
     blocked = False
     _running = False
-    #: Whether flush_soon() has been called.
+    #: Whether flush_later() has been called.
     _flushes = False
 
     def __init__(self, shared: Settings) -> None:
@@ -107,6 +112,10 @@ class Client(TerminalFilter):
         self.reader = Reader(self)
         self.transport.registerProducer(self.reader, True)
         self.gate = first_gate(shared, self)
+        #: Writes what stood in the queue alone; where no filter lies outside it cannot raise.
+        alone: bool = self.transport is self.connection
+        self.send: Callable[[bytes], object] = self.transport.write if alone else self._pass_out
+        self.quick = Quick(self, None, b"", shared.trains, None)  # type: ignore[arg-type]
         self.keep_apart(False)
 
     def keep_apart(self, apart: bool) -> None:
@@ -119,8 +128,13 @@ class Client(TerminalFilter):
         if self._closing:
             return
         stats = self.shared.stats
-        stats.rx_bytes.value += len(data)
-        if len(data) > _WORTH and self._coupled is not None and self._run_uniform(data, self._coupled):
+        size = len(data)
+        stats.rx_bytes.value += size
+        lane = self.lane
+        alone = size < SHORT and not (self.queue or self.held or self.parser.buffered)
+        if alone and lane is not None and self.gate is None and lane.take(self, data):
+            return
+        if size > _WORTH and lane is not None and send_uniform(self, lane, data):
             return
         try:
             requests = self.parser.receive(data)
@@ -142,34 +156,8 @@ class Client(TerminalFilter):
                 return  # release() comes back to it
             self._misspoke(self.parser.error)
 
-    def _run_uniform(self, data: bytes, pool: Pool) -> bool:
-        """Send commands that look alike together, if data is such; return whether it was."""
-        if self.gate is not None or self.held or self.private is not None or not pool.takes_trains:
-            return False
-        if self.parser.buffered or self.parser.error is not None:
-            return False
-        alike = uniform(data)
-        if alike is None or alike.count < LEAST:
-            return False
-        find = self.table.spelt.get
-        names = alike.columns[0]
-        found: dict[bytes, Entry] = {}
-        for name in set(names):
-            entry = find(name)
-            if entry is None or entry.act is not single or entry.first != 1:
-                return False
-            found[name] = entry
-        stats = self.shared.stats
-        stats.rq_total.value += alike.count
-        stats.rq_active.value += alike.count
-        self.now = self.seconds()
-        entries = list(map(found.__getitem__, names))
-        depart(self, pool, entries, alike.columns[1], alike)
-        self.flush()
-        self._pause_if_full()
-        return True
-
-    def _pause_if_full(self) -> None:
+    def pause_if_full(self) -> None:
+        """Read no more from a client that waits for too many replies."""
         if len(self.queue) + self.in_trains >= self.options.max_pipeline and not self._full:
             self._full = True
             self.connection.pause(self)
@@ -179,8 +167,8 @@ class Client(TerminalFilter):
         self._running = True
         find = self.table.spelt.get
         index = 0
-        if len(requests) >= LEAST and self._coupled is not None and self.gate is None:
-            index = self._couple(requests, self._coupled)
+        if len(requests) >= LEAST and self.lane is not None and self.gate is None:
+            index = send_first(self, self.lane, requests)
             if index:
                 requests = list(requests)[index:]
                 index = 0
@@ -207,26 +195,7 @@ class Client(TerminalFilter):
                 self.waiting.extend(list(requests)[index:])
         self._running = False
         self.flush()
-        self._pause_if_full()
-
-    def _couple(self, requests: Any, pool: Pool) -> int:
-        """Send the first commands together, as far as they have one key each; return how many those are."""
-        if self.private is not None or not pool.takes_trains:
-            return 0
-        find = self.table.spelt.get
-        entries, keys, raws = [], [], []
-        for arguments, raw in requests:
-            entry = find(arguments[0]) if arguments else None
-            if entry is None or entry.act is not single or len(arguments) <= entry.first:
-                break
-            entries.append(entry)
-            keys.append(arguments[entry.first])
-            raws.append(raw)
-        count = len(raws)
-        if count < LEAST:
-            return 0
-        depart(self, pool, entries, keys, Load(raws))
-        return count
+        self.pause_if_full()
 
     def _misspoke(self, error: ProtocolError) -> None:
         """Say what is wrong, as Redis does, and close once what was asked before is answered."""
@@ -240,16 +209,14 @@ class Client(TerminalFilter):
         if self.blocked or self.subscriber is not None or self.monitor is not None:
             self.cut()
             return
-        self._ended = True
+        self._ended = self.ends = True
         self.flush()
 
     def connectionLost(self, reason: Failure) -> None:
         self.gone = self._closing = True
         stats = self.shared.stats
         stats.cx_active.dec()
-        owed = sum(
-            slot.owed if isinstance(slot, Train) else not isinstance(slot, Barrier) for slot in self.queue
-        )
+        owed = sum(slot.owed for slot in self.queue)
         stats.rq_active.value -= owed + len(self.waiting)
         queue, self.queue = self.queue, deque()
         self.waiting.clear()
@@ -280,6 +247,8 @@ class Client(TerminalFilter):
     def choose_flavour(self) -> None:
         """Use the connections that suit the database and the RESP version."""
         self.flavour = self.private or self.shared.flavour(self.database, self.protocol)
+        pool = self._coupled
+        self.lane = None if self.private or pool is None else pool.lane(self.flavour)
 
     # Replies.
 
@@ -309,25 +278,31 @@ class Client(TerminalFilter):
             return
         queue = self.queue
         out: list[bytes] = []
+        done = 0
         ready = None
         while queue:
             head: Any = queue[0]
             reply = head.reply
             if reply is None:
                 if head.__class__ is Train:
-                    out += head.take()
+                    replies, count = head.take()
+                    out += replies
+                    done += count
                     if not head.owed:
-                        self.in_trains -= len(head.replies) - 1
+                        self.in_trains -= head.load.count - 1
                         queue.popleft()
                         continue
+                    if head.left < head.owed:
+                        self.flush_later()
                 elif isinstance(head, Barrier):
                     ready = head.call
                     queue.popleft()
                 break
             out.append(reply)
+            done += 1
             queue.popleft()
         if out:
-            self.shared.stats.rq_active.value -= len(out)
+            self.shared.stats.rq_active.value -= done
             self.write(out[0] if len(out) == 1 else b"".join(out))
             if self._full and len(queue) + self.in_trains <= self.options.max_pipeline // 2:
                 self._full = False
@@ -338,24 +313,35 @@ class Client(TerminalFilter):
         elif not queue and not self.gone and (self._closing or (self._ended and not self.held)):
             self._close()
 
-    def flush_soon(self) -> None:
-        """Flush after this batch of events: other servers' replies may come in it."""
+    def flush_later(self) -> None:
+        """Flush in a moment what there is of a pipeline: the rest may come before that."""
         if not self._flushes:
             self._flushes = True
-            self.shared.context.soon(self._flush_late)
+            self.shared.timers.call_later(PATIENCE, self._flush_late)
 
     def _flush_late(self) -> None:
         self._flushes = False
-        self.flush()
+        head = self.queue[0] if self.queue else None
+        if isinstance(head, Train):
+            head.hurry()
+            self.flush()
 
     def write(self, data: bytes) -> None:
         if self.gone:
             return
         size = len(data)
         self.shared.stats.tx_bytes.value += size
-        self.transport.write(data)
+        self._pass_out(data)
         if self.reader.stalled:
             self.reader.unsent(size)
+
+    def _pass_out(self, data: bytes) -> None:
+        """Write; if a filter raises, that is the end of this client, and not of the server's connection."""
+        try:
+            self.transport.write(data)
+        except Exception:
+            self.connection.protocol_failed(Failure())
+            self.cut()
 
     # Holding: a command has to be over before the next one begins.
 
@@ -403,7 +389,7 @@ class Client(TerminalFilter):
 
     def finish(self) -> None:
         """Take no more commands; close once what was asked is answered."""
-        self._closing = True
+        self._closing = self.ends = True
 
     def _close(self) -> None:
         self.gone = True
@@ -412,7 +398,7 @@ class Client(TerminalFilter):
 
     def cut(self) -> None:
         """Close at once."""
-        self._closing = self.gone = True
+        self._closing = self.gone = self.ends = True
         self.connection.close_now()
 
     # Routes.

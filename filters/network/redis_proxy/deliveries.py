@@ -11,8 +11,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from twisted.python.failure import Failure
-
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
     from meshd.filters.network.redis_proxy.pubsub import Topic
@@ -50,7 +48,7 @@ class Deliveries:
         if len(runs) == 1:
             topic, said, push = runs[0]
             for client in list(topic.clients):
-                _write(client, said if client.protocol == 2 else push)
+                client.write(said if client.protocol == 2 else push)
         else:
             _write_each(runs)
 
@@ -67,13 +65,4 @@ def _write_each(runs: list[tuple[Topic, bytes, bytes]]) -> None:
         for client in topic.clients:
             owed.setdefault(client, []).append(said if client.protocol == 2 else push)
     for client, messages in owed.items():
-        _write(client, b"".join(messages))
-
-
-def _write(client: Client, data: bytes) -> None:
-    """Write to a client; if one of its filters raises, that is the end of it, and of nobody else."""
-    try:
-        client.write(data)
-    except Exception:
-        client.connection.protocol_failed(Failure())
-        client.cut()
+        client.write(b"".join(messages))

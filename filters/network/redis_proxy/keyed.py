@@ -192,9 +192,6 @@ class _Group:
 
 def _group(client: Client, entry: Entry, arguments: list[bytes], step: int) -> list[_Group] | None:
     """Group the keys by host, and rename them as their routes say; None if one has no host."""
-    alike = client.shared.trains
-    if alike is not None and not alike.may_redirect:
-        return _group_alike(client, entry, arguments, step, alike)
     groups: dict[Any, _Group] = {}
     find, reads = client.shared.routes.find, entry.reads
     for index in range(1, len(arguments), step):
@@ -219,27 +216,6 @@ def _group(client: Client, entry: Entry, arguments: list[bytes], step: int) -> l
         group.indexes.append(index)
         group.names.append(name)
     return list({id(group): group for group in groups.values()}.values())
-
-
-def _group_alike(
-    client: Client, entry: Entry, arguments: list[bytes], step: int, pool: Pool
-) -> list[_Group] | None:
-    """Group the keys by host, where there is one route, and it changes nothing."""
-    names = arguments[1::step]
-    groups: dict[IHost | None, _Group] = {}
-    route = client.shared.routes.all[0]
-    index = 1
-    for host in pool.hosts_of(names, [entry] * len(names)):
-        group = groups.get(host)
-        if group is None:
-            if host is None:
-                return None
-            group = groups[host] = _Group(pool, host, route)
-        group.indexes.append(index)
-        index += step
-    for group in groups.values():
-        group.names = [arguments[each] for each in group.indexes]
-    return list(groups.values())
 
 
 def _whole(client: Client, entry: Entry, arguments: list[bytes], raw: bytes, group: _Group) -> None:
@@ -287,7 +263,7 @@ def _in_order(
     for places, reply in zip(indexes, replies, strict=True):
         values: Any = [reply] * len(places)
         if reply[0] != 45:
-            values = _elements(reply, protocol)
+            values = elements_of(reply, protocol)
             if len(values) != len(places):
                 values = [b"-upstream protocol error\r\n"] * len(places)
         for place, value in zip(places, values, strict=True):
@@ -295,8 +271,8 @@ def _in_order(
     return b"*%d\r\n" % count + b"".join(found)
 
 
-def _elements(reply: bytes, protocol: int) -> list[bytes]:
-    """Return the bytes of each element of an array of strings."""
+def elements_of(reply: bytes, protocol: int) -> list[bytes]:
+    """Return the bytes of each element of an array of strings; none of something else."""
     found = []
     try:
         position = reply.index(b"\r\n") + 2

@@ -18,7 +18,9 @@ from zope.interface import implementer
 
 from meshd.codec.resp import ProtocolError
 from meshd.codec.resp_reply import ReplySplitter
-from meshd.codec.resp_uniform import count_replies, split_replies
+from meshd.codec.resp_uniform import count_replies, joined, split_replies, split_short
+from meshd.filters.network.redis_proxy.lane import Quick
+from meshd.filters.network.redis_proxy.spread import Sheaf
 from meshd.filters.network.redis_proxy.train import Car
 from meshd.interfaces import ConnectError, IConnecting, IHost, ITimer, IUpstream, Result
 
@@ -70,17 +72,26 @@ class Link:
         self.pool = pool
         self.host = host
         self.stats = pool.cluster.stats
+        #: Whether MOVED and ASK are followed.
+        self.may_redirect = pool.may_redirect
         self.pending: deque[Any] = deque(Greeting(self) for _ in greetings)
         self._greetings = b"".join(greetings)
         #: Minus the greetings that are not answered: they are not counted as requests.
         self._greeted = -len(greetings)
         self._splitter = ReplySplitter()
-        self._out: list[bytes] = []
+        #: What goes out with the next flush(), which is scheduled if there is anything.
+        self.out: list[bytes] = []
+        self.scheduled = False
+        #: How many commands in it are not counted yet: those of clients' short ways.
+        self.fresh = 0
+        #: MGETs in it that are not written yet, the last of which may take more keys if gathers allows that.
+        self.sheaves: list[Sheaf] = []
+        self.sheaf: Sheaf | None = None
+        self.gathers = True
         self._size = 0
-        self._scheduled = False
         self._flush_timer: Any = None
         #: Seconds in which a command has to be answered; None while one may block.
-        self.timeout = pool.op_timeout if timed else None
+        self.timeout: float | None = pool.op_timeout if timed else None
         self.draining = False
 
     @property
@@ -94,14 +105,14 @@ class Link:
         """Send raw with the others of this batch; request gets the reply."""
         pending = self.pending
         pending.append(request)
-        self._out.append(raw)
+        self.out.append(raw)
         stats, host = self.stats, self.host
         stats.upstream_rq_total.value += 1
         stats.upstream_rq_active.value += 1
         host.rq_total += 1  # type: ignore[attr-defined]
         host.rq_active += 1  # type: ignore[attr-defined]
-        if not self._scheduled:
-            self._schedule(len(raw))
+        if not self.scheduled:
+            self.schedule(len(raw))
         elif self.pool.flush_size:
             self._count(len(raw))
 
@@ -122,13 +133,14 @@ class Link:
 
     def transmit(self, raw: bytes) -> None:
         """Send a command to which there is no reply, or pushes only."""
-        self._out.append(raw)
-        if not self._scheduled:
-            self._scheduled = True
+        self.out.append(raw)
+        if not self.scheduled:
+            self.scheduled = True
             self.pool.soon(self.flush)
 
-    def _schedule(self, size: int) -> None:
-        self._scheduled = True
+    def schedule(self, size: int) -> None:
+        """Have flush() called, where size bytes are the first to wait for it."""
+        self.scheduled = True
         self._size = size
         pool = self.pool
         if not pool.flush_size:
@@ -147,14 +159,34 @@ class Link:
 
     def flush(self) -> None:
         """Send what waits."""
-        self._scheduled = False
+        self.scheduled = False
+        if self.fresh:
+            self._count_fresh()
         if self.transport is None or self.over:
             return  # connectionMade sends it
-        out, self._out = self._out, []
-        if out:
-            self.transport.write(b"".join(out) if len(out) > 1 else out[0])
+        if self.out:
+            self.transport.write(self._take_out())
             if self._timer is None and self.timeout is not None and self.pending:
                 self._watch(self.timeout)
+
+    def _take_out(self) -> bytes:
+        out, self.out = self.out, []
+        if self.sheaves:
+            for sheaf in self.sheaves:
+                out[sheaf.at] = sheaf.raw
+            self.sheaves.clear()
+            self.sheaf = None
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _count_fresh(self) -> None:
+        count, self.fresh = self.fresh, 0
+        upstream, downstream, host = self.stats, self.pool.settings.stats, self.host
+        downstream.rq_total.value += count
+        downstream.rq_active.value += count
+        upstream.upstream_rq_total.value += count
+        upstream.upstream_rq_active.value += count
+        host.rq_total += count  # type: ignore[attr-defined]
+        host.rq_active += count  # type: ignore[attr-defined]
 
     def _watch(self, seconds: float) -> None:
         self._timer = self.pool.timers.call_later(seconds, self._check)
@@ -179,8 +211,7 @@ class Link:
 
     def connectionMade(self) -> None:
         """Send the greetings, and what has come to wait."""
-        out, self._out = self._out, []
-        data = self._greetings + b"".join(out)
+        data = self._greetings + self._take_out()
         if data:
             self.transport.write(data)
         if self.pending and self.timeout is not None and self._timer is None:
@@ -192,11 +223,19 @@ class Link:
         self._end("connect_failed")
 
     def dataReceived(self, data: bytes) -> None:
-        replies: list[bytes] | None = []
-        if len(data) > _WORTH and self.pending and self.pending[0].__class__ is Car:
-            replies = self._take_alike(data)
-            if replies is None:
-                return
+        replies: list[bytes] | None = None
+        if self.pending and not self._splitter.buffered:
+            if self.pending[0].__class__ is not Car:
+                short = split_short(data)
+                if short:
+                    short = self._deal_short(short)
+                    if not short:
+                        return
+                    replies = list(map(joined, short))
+            elif len(data) > _WORTH:
+                replies = self._take_alike(data)
+                if replies is None:
+                    return
         try:
             self._deal(replies or self._splitter.receive(data))
         except ProtocolError:
@@ -245,10 +284,45 @@ class Link:
         if self.draining and not pending:
             self.close()
 
+    def _deal_short(self, replies: list[bytes | list[bytes]]) -> list[bytes | list[bytes]]:
+        """Answer the commands on the short way that wait first; return the replies that are left."""
+        pending, now = self.pending, self.pool.seconds()
+        index = quick = size = 0
+        for reply in replies:
+            head: Any = pending[0] if pending else None
+            if head.__class__ is Sheaf:
+                pending.popleft()
+                index += 1
+                head.answered(reply)
+                continue
+            if head.__class__ is not Quick or reply[0] == 45 or head.attempts:
+                break
+            client = head.client
+            queue = client.queue
+            if not queue or queue[0] is not head:
+                break
+            pending.popleft()
+            queue.popleft()
+            index += 1
+            quick += 1
+            stats = head.entry.stats
+            stats.success.value += 1
+            stats.latency.record((now - head.start) * client.factor)
+            own = reply if isinstance(reply, bytes) else joined(reply)
+            client.send(own)
+            size += len(own)
+            if queue or client.ends:
+                client.flush()
+        self._account(index)
+        downstream = self.pool.settings.stats
+        downstream.rq_active.value -= quick
+        downstream.tx_bytes.value += size
+        if self.draining and not pending:
+            self.close()
+        return replies[index:]
+
     def _take_alike(self, data: bytes) -> list[bytes] | None:
         """Return the replies, if they look alike; an empty list if not; None if they are dealt with."""
-        if self._splitter.buffered:
-            return []
         car = self.pending[0]
         if not car.is_whole:
             return split_replies(data) or []
@@ -327,6 +401,8 @@ class Link:
         if self._flush_timer is not None and self._flush_timer.active():
             self._flush_timer.cancel()
         self.pool.ended(self)
+        self._count_fresh()
+        self.sheaf = None
         pending, self.pending = self.pending, deque()
         waiting = [each for each in pending if not isinstance(each, Greeting)]
         count = sum(each.left if each.__class__ is Car else 1 for each in waiting)

@@ -9,13 +9,14 @@ flavour of its own, and so connections of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from meshd.codec.murmur import murmur2
+from meshd.codec.murmur import murmur2, murmur2_each
 from meshd.codec.redis_slot import hash_tag, slot
 from meshd.codec.resp import encode
+from meshd.filters.network.redis_proxy.lane import Lane
 from meshd.filters.network.redis_proxy.link import Link
 from meshd.filters.network.redis_proxy.names import Then, is_ip, known_by_name, target
 from meshd.filters.network.redis_proxy.renewal import Renewals
@@ -28,7 +29,6 @@ from meshd.policy.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.settings import Settings
-    from meshd.filters.network.redis_proxy.train import Car
 
 #: Keys whose hash is remembered.
 _CACHED = 65536
@@ -74,6 +74,7 @@ class Pool:
         self._links: dict[Flavour, dict[IHost, Link]] = defaultdict(dict)
         self._spare: dict[tuple[Flavour, IHost], list[Link]] = defaultdict(list)
         self._hashes: dict[bytes, int] = {}
+        self._lanes: dict[Flavour, Lane] = {}
         self._unknown: dict[Any, IHost] = {}
         self._buckets: dict[IHost, TokenBucket] = {}
         self._info = ConnectionInfo("", "")
@@ -88,6 +89,7 @@ class Pool:
                 link.drain()
             self.cluster = cluster
             self._hashes.clear()
+            self._forget_places()
             self._unknown.clear()
             scope = self.settings.context.stats.scope(f"cluster.{cluster.stat_name}")
             self.redis_stats = ClusterStats(scope.scope("redis_cluster"), self.settings.command_stats)
@@ -97,7 +99,7 @@ class Pool:
             self._breaks = thresholds is not None and any(
                 not each.priority and each.HasField("max_requests") for each in thresholds.thresholds
             )
-            self._hash = self._hasher(cluster)
+            self._choose_hash(cluster)
             cluster.on_removed(partial(self._removed, cluster))
             self.find_zones()
         return cluster
@@ -113,12 +115,27 @@ class Pool:
 
     # Where a key belongs.
 
-    def _hasher(self, cluster: ICluster) -> Callable[[bytes], int] | None:
+    def lane(self, flavour: Flavour) -> Lane:
+        """Return the short way of the clients of a shared flavour."""
+        found = self._lanes.get(flavour)
+        if found is None:
+            found = self._lanes[flavour] = Lane(self, flavour)
+        return found
+
+    def _forget_places(self) -> None:
+        for lane in self._lanes.values():
+            lane.forget()
+
+    def _choose_hash(self, cluster: ICluster) -> None:
+        #: What the cluster picks the host of a key by, and of each of many keys.
+        self.hash_of: Callable[[bytes], int] = murmur2
+        self.hashes_of: Callable[[Sequence[bytes]], Iterable[int]] = murmur2_each
         if cluster.redis_slots:
-            return slot
-        if not cluster.hashing:
-            return None
-        return (lambda key: murmur2(hash_tag(key))) if self.settings.hash_tags else murmur2
+            self.hash_of, self.hashes_of = slot, partial(map, slot)
+        elif self.settings.hash_tags:
+            self.hash_of = lambda key: murmur2(hash_tag(key))
+            self.hashes_of = lambda keys: murmur2_each(list(map(hash_tag, keys)))
+        self._hash = self.hash_of if cluster.redis_slots or cluster.hashing else None
 
     def hash(self, key: bytes | None) -> int | None:
         """Return what the cluster picks the host of key by."""
@@ -163,27 +180,6 @@ class Pool:
             return cluster.pick(self.hash(key) if hashed is None else hashed)
         except NoHost:
             return None
-
-    def hosts_of(self, keys: Sequence[bytes], entries: Sequence[Any]) -> list[IHost | None]:
-        """Return the host of each key; entries say whether a replica will do."""
-        cluster = self.current()
-        if cluster is None or cluster.redis_slots or self._hash is None:
-            return [self.host_of(key, entry.reads) for key, entry in zip(keys, entries, strict=True)]
-        known, compute, pick = self._hashes, self._hash, cluster.pick
-        hosts: list[IHost | None] = []
-        try:
-            for key in keys:
-                hashed = known.get(key)
-                if hashed is None:
-                    hashed = compute(key)
-                    if len(key) < 256:
-                        known[key] = hashed
-                hosts.append(pick(hashed))
-        except NoHost:
-            hosts += [None] * (len(keys) - len(hosts))
-        if len(known) >= _CACHED:
-            known.clear()
-        return hosts
 
     def hosts(self) -> list[IHost]:
         """Return the hosts that have data of their own, in an order that stays."""
@@ -244,15 +240,6 @@ class Pool:
         self.count("upstream_rq_active_overflow")
         request.failed(None)
         return False
-
-    def send_car(self, host: IHost, car: Car, raw: bytes) -> None:
-        """Send many commands of one client to a host."""
-        flavour = car.client.flavour
-        link = self._links[flavour].get(host) or self.link_to(host, flavour)
-        if link is None:
-            car.failed(None)
-        else:
-            link.send_car(car, raw)
 
     @property
     def may_redirect(self) -> bool:
@@ -362,6 +349,7 @@ class Pool:
         links = self._links.get(flavour)
         if links is not None and links.get(host) is link:
             del links[host]
+            self._forget_places()
 
     def ended(self, link: Link) -> None:
         """A connection is over."""
@@ -377,6 +365,7 @@ class Pool:
                 link = links.pop(host, None)
                 if link is not None:
                     self.redis_stats.drained.inc()
+                    self._forget_places()
                     link.drain()
             for (_, whose), spares in list(self._spare.items()):
                 if whose is host:

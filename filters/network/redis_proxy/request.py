@@ -32,6 +32,8 @@ class Slot:
 
     __slots__ = ("reply",)
     reply: bytes | None
+    #: How many replies it stands for.
+    owed = 1
 
     def __init__(self, reply: bytes | None = None) -> None:
         self.reply = reply
@@ -44,6 +46,7 @@ class Barrier(Slot):
     """Stands in the queue for a command that waits for all before it; it is nobody's reply."""
 
     __slots__ = ("call",)
+    owed = 0
 
     def __init__(self, call: Callable[[], object]) -> None:
         super().__init__(None)
@@ -148,6 +151,8 @@ class Gather(Slot):
         stats.latency.record(elapsed * client.factor)
         if client.watches:
             client.finished(self, elapsed)
+        self.parts = []  # there are cycles, which cost more to collect than the command did
+        del self.merge
         return client
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from meshd.filters.network.redis_proxy import commands
 from meshd.filters.network.redis_proxy.actions import ACTIONS, BY_NAME, denied
 from meshd.filters.network.redis_proxy.commands import Command
+from meshd.filters.network.redis_proxy.keyed import single, split
 from meshd.filters.network.redis_proxy.stats import CommandStats
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _SCRIPTS = frozenset({"eval", "evalsha", "fcall"})
 class Entry:
     """A command, or a subcommand, as one redis_proxy serves it."""
 
-    __slots__ = ("act", "command", "first", "name", "reads", "stats", "writes")
+    __slots__ = ("act", "command", "first", "gathers", "name", "quick", "reads", "stats", "writes")
 
     def __init__(self, name: str, command: Command, act: Act, stats: CommandStats) -> None:
         self.name = name
@@ -40,6 +41,10 @@ class Entry:
         self.stats = stats
         #: Where its only key is; 0: see command.keys.
         self.first = command.first
+        #: Whether nothing but its first argument decides where it goes.
+        self.quick = act is single and command.first == 1
+        #: Whether its reply is the values of its keys.
+        self.gathers = act is split and name == "mget"
         self.reads = "readonly" in command.flags
         self.writes = "write" in command.flags or name in _SCRIPTS
 

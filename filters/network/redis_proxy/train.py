@@ -8,226 +8,260 @@ each connection: a Train, of which each connection pulls a Car.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from meshd.codec.resp_uniform import Uniform
-from meshd.filters.network.redis_proxy.request import NO_HOST, UPSTREAM_FAILURE, Request, Slot
-from meshd.interfaces import IHost, Result
+from meshd.filters.network.redis_proxy.request import UPSTREAM_FAILURE, Request, Slot
+from meshd.interfaces import Result
 
 if TYPE_CHECKING:
     from meshd.filters.network.redis_proxy.client import Client
+    from meshd.filters.network.redis_proxy.link import Link
     from meshd.filters.network.redis_proxy.pool import Pool
     from meshd.filters.network.redis_proxy.table import Entry
 
-#: Fewer commands than that go one by one.
-LEAST = 4
+#: Seconds that the first replies of a pipeline wait for the others: a write for each would cost more.
+PATIENCE = 0.01
 
 
 class Load:
     """The bytes of commands that are not uniform."""
 
-    __slots__ = ("_raws", "count")
-
     def __init__(self, raws: list[bytes]) -> None:
-        self._raws = raws
+        #: Each without head, which all begin with.
+        self.pieces = raws
+        self.head = b""
         self.count = len(raws)
 
-    def raw(self, places: list[int]) -> bytes:
-        """Return the bytes of some of them."""
-        raws = self._raws
-        return b"".join(raws) if len(places) == self.count else b"".join([raws[place] for place in places])
+    @property
+    def data(self) -> bytes:
+        """All bytes."""
+        return b"".join(self.pieces)
 
 
 class Train(Slot):
-    """The replies to many commands, in order; those at its head can be had before the rest is there."""
+    """The replies to many commands, in order."""
 
     __slots__ = (
-        "_first",
-        "_given",
+        "_cars",
+        "_links",
+        "_next",
         "client",
         "counts",
-        "entries",
+        "entry_at",
         "errors",
         "left",
         "load",
-        "replies",
+        "owed",
+        "ready",
         "start",
     )
 
-    def __init__(self, client: Client, entries: list[Entry], load: Load | Uniform) -> None:
+    def __init__(
+        self,
+        client: Client,
+        counts: Mapping[Entry, int],
+        entry_at: Callable[[int], Entry],
+        load: Load | Uniform,
+    ) -> None:
+        """counts says how many commands of each kind there are, and entry_at which is at a place."""
         self.reply = None
         self.client = client
-        self.entries = entries
-        self.counts = Counter(entries)
-        for entry, number in self.counts.items():
+        self.counts = counts
+        self.entry_at = entry_at
+        for entry, number in counts.items():
             entry.stats.total.value += number
         self.load = load
-        self.replies: list[bytes | None] = [None] * load.count
+        self.start = client.now
+        #: How many replies are not given to the client.
+        self.owed = load.count
+        #: Those that can be, maybe several in one, and how many they are.
+        self.ready: tuple[list[bytes], int] = ([], 0)
+        #: How many replies have not come.
         self.left = load.count
         #: Places of commands that failed.
         self.errors: list[int] = []
-        self.start = client.now
-        self._given = 0
+        self._links: Sequence[Link] = ()
+        self._cars: dict[Link, Car] = {}
+        #: The place of the first command, among those of several links, that is not ready.
+        self._next = 0
 
-    @property
-    def owed(self) -> int:
-        """How many replies were not yet given."""
-        return len(self.replies) - self._given
+    def couple(self, links: Sequence[Link]) -> None:
+        """Send each command over its own of links."""
+        self._links = links
+        load = self.load
+        first = links[0]
+        if not first.may_redirect and links.count(first) == len(links):
+            first.send_car(Car(self, first, len(links), whole=True), load.data)
+            return
+        own: defaultdict[Link, list[bytes]] = defaultdict(list)
+        for link, piece in zip(links, load.pieces):  # noqa: B905 - they are as many, and this is the hot path
+            own[link].append(piece)
+        head = load.head
+        for link, pieces in own.items():
+            car = self._cars[link] = Car(self, link, len(pieces))
+            link.send_car(car, head + head.join(pieces))
 
-    def take(self) -> list[bytes]:
-        """Return the replies that can be sent now."""
-        replies, given = self.replies, self._given
-        if not self.left:
-            ready = replies[given:] if given else replies
-        else:
-            end = given
-            count = len(replies)
-            while end < count and replies[end] is not None:
-                end += 1
-            ready = replies[given:end]
-        self._given = given + len(ready)
-        return ready  # type: ignore[return-value]
-
-    def filled(self, count: int) -> None:
-        """Count replies; with the last one, tell the statistics."""
+    def came(self, count: int) -> None:
+        """Count replies; with the last one, put them in order."""
         self.left -= count
         if self.left:
             return
+        if self._cars:
+            self._make_ready()
+            self._cars = {}  # there is a cycle
         client = self.client
         elapsed = (client.seconds() - self.start) * client.factor
         for entry, number in self.counts.items():
             entry.stats.success.value += number
             entry.stats.latency.record(elapsed, number)
         for place in self.errors:
-            stats = self.entries[place].stats
+            stats = self.entry_at(place).stats
             stats.success.value -= 1
             stats.error.value += 1
 
+    def _make_ready(self) -> None:
+        links, first = self._links, self._next
+        replies = {link: iter(car.replies) for link, car in self._cars.items()}
+        merged = list(map(next, map(replies.__getitem__, links[first:] if first else links)))
+        ready, count = self.ready
+        self.ready = (ready + merged if ready else merged, count + len(merged))
+
+    def hurry(self) -> None:
+        """Make those ready that have come, though others have not."""
+        if not self._cars:
+            return
+        ready, count = self.ready
+        for link in self._links[self._next :]:
+            car = self._cars[link]
+            if not car.replies or car.replies[0] is None:
+                break
+            ready.append(car.replies.pop(0))
+            car.given += 1
+            count += 1
+            self._next += 1
+        self.ready = (ready, count)
+
+    def take(self) -> tuple[list[bytes], int]:
+        """Return the replies that can be sent now, and how many they are."""
+        ready, self.ready = self.ready, ([], 0)
+        self.owed -= ready[1]
+        return ready
+
+    def places_of(self, link: Link) -> list[int]:
+        """Return the places of the commands of a link."""
+        return [place for place, other in enumerate(self._links) if other is link]
+
 
 class Car:
-    """What of a Train goes over one connection; places are where its replies belong."""
+    """What of a Train goes over one connection; left is how many replies are still to come."""
 
-    __slots__ = ("_done", "client", "host", "left", "places", "pool", "start", "train")
+    __slots__ = ("_count", "client", "given", "is_whole", "left", "link", "replies", "start", "train")
 
-    def __init__(self, train: Train, pool: Pool, host: IHost, places: list[int]) -> None:
+    def __init__(self, train: Train, link: Link, count: int, whole: bool = False) -> None:
+        """whole says that it is all of the train, so that replies need not be told apart."""
         self.train = train
         self.client = train.client
-        self.pool = pool
-        self.host = host
-        self.places = places
-        self.left = len(places)
+        self.link = link
+        self._count = self.left = count
+        self.is_whole = whole
         self.start = train.start
-        self._done = 0
+        #: Those that came and are not ready; None stands for one that comes by another way.
+        self.replies: list[Any] = []
+        #: How many there were before those.
+        self.given = 0
 
     def take(self, replies: list[bytes], index: int) -> int:
         """Take our replies from those that came, beginning at index; return how many."""
-        done, train = self._done, self.train
         count = min(self.left, len(replies) - index)
-        own = replies if count == len(replies) else replies[index : index + count]
-        self._done = done + count
+        own: list[Any] = replies if count == len(replies) else replies[index : index + count]
+        first = self._count - self.left
         self.left -= count
-        places = self.places
-        where = places if count == len(places) else places[done : done + count]
-        if self.pool.may_redirect and any(reply[0] == 45 for reply in own):
-            self._redirect(where, own)
+        if self.is_whole:
+            self._pass(own, count)
             return count
-        if where[-1] - where[0] == count - 1:
-            train.replies[where[0] : where[-1] + 1] = own
-        else:
-            target = train.replies
-            for place, reply in zip(where, own, strict=True):
-                target[place] = reply
-        train.filled(count)
+        done = count
+        if self.link.may_redirect and any(reply[0] == 45 for reply in own):
+            own = [self._redirected(reply, first + number) for number, reply in enumerate(own)]
+            done -= own.count(None)
+        self.replies = self.replies + own if self.replies else own
+        self.train.came(done)
         return count
 
+    def take_whole(self, data: bytes, count: int) -> None:
+        """Take data, which is count replies, where nobody has to tell them apart."""
+        self.left -= count
+        self._pass([data], count)
+
+    def _pass(self, replies: list[bytes], count: int) -> None:
+        ready, before = self.train.ready
+        self.train.ready = (ready + replies, before + count)
+        self.train.came(count)
+
+    def _redirected(self, reply: bytes, number: int) -> bytes | None:
+        """Return a reply; None if the command follows it elsewhere."""
+        if reply[0] != 45:
+            return reply
+        straggler = Straggler(self, number, self.link.pool)
+        return None if straggler.pool.redirect(straggler, reply) else reply
+
     def waiting(self) -> Client | None:
-        """Return the client if the train is complete now; else they are sent after this batch."""
-        if self.train.left:
-            self.client.flush_soon()
+        """Return the client if there is something for it now; else it gets what there is in a moment."""
+        if self.train.left and not self.is_whole:
+            self.client.flush_later()
             return None
         return self.client
-
-    def take_whole(self, data: bytes, count: int) -> None:
-        """Take data, which is count replies, none of which has to be looked at; they lie side by side."""
-        done, train = self._done, self.train
-        self._done = done + count
-        self.left -= count
-        start = self.places[done]
-        train.replies[start : start + count] = [data, *[b""] * (count - 1)]
-        train.filled(count)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the replies lie side by side, and none of them has to be looked at."""
-        return len(self.places) == len(self.train.replies) and not self.pool.may_redirect
-
-    def _redirect(self, places: list[int], replies: list[bytes]) -> None:
-        for place, reply in zip(places, replies, strict=True):
-            if reply[0] == 45:
-                straggler = Straggler(self.train, place, self.pool)
-                straggler.host = self.host
-                if self.pool.redirect(straggler, reply):
-                    continue
-            self.train.replies[place] = reply
-            self.train.filled(1)
 
     def answered(self, reply: bytes) -> Client:
         """Take one reply."""
         self.take([reply], 0)
         return self.client
 
+    def _lose(self, replies: list[bytes]) -> None:
+        """Take replies of our own instead of those that are still to come."""
+        self.left = 0
+        if self.is_whole:
+            self._pass(replies, len(replies))
+        else:
+            self.replies = self.replies + replies
+            self.train.came(len(replies))
+
     def failed(self, result: Result | None, why: bytes = UPSTREAM_FAILURE) -> None:
         """There will be no more replies."""
-        train, places = self.train, self.places[self._done :]
-        self._done, self.left = len(self.places), 0
-        for place in places:
-            train.replies[place] = why
-        train.errors += places
-        train.filled(len(places))
+        train, left = self.train, self.left
+        train.errors += train.places_of(self.link)[self._count - left :]
+        self._lose([why] * left)
         self.client.flush()
 
 
 class Straggler(Request):
     """A command of a train that a host sent elsewhere."""
 
-    __slots__ = ("place", "train")
+    __slots__ = ("_car", "_number", "_place")
 
-    def __init__(self, train: Train, place: int, pool: Pool) -> None:
-        super().__init__(train.client, train.entries[place], train.load.raw([place]), pool, None)
-        self.train = train
-        self.place = place
+    def __init__(self, car: Car, number: int, pool: Pool) -> None:
+        train = car.train
+        self._place = place = train.places_of(car.link)[number]
+        raw = train.load.head + train.load.pieces[place]
+        super().__init__(train.client, train.entry_at(place), raw, pool, None)
+        self.host = car.link.host
+        self._car = car
+        self._number = number
 
     def answered(self, reply: bytes) -> Client | None:
         if reply[0] == 45 and self.pool.redirect(self, reply):
             return None
-        self.train.replies[self.place] = reply
-        self.train.filled(1)
+        self._arrive(reply)
         return self.client
 
     def failed(self, result: Result | None, why: bytes = UPSTREAM_FAILURE) -> None:
-        self.train.replies[self.place] = why
-        self.train.errors.append(self.place)
-        self.train.filled(1)
+        self._car.train.errors.append(self._place)
+        self._arrive(why)
         self.client.flush()
 
-
-def depart(client: Client, pool: Pool, entries: list[Entry], keys: list[bytes], load: Load | Uniform) -> None:
-    """Send commands with one key each."""
-    train = Train(client, entries, load)
-    client.queue.append(train)
-    client.in_trains += load.count - 1
-    by_host: dict[IHost | None, list[int]] = defaultdict(list)
-    if pool.is_single:
-        by_host[pool.host_of(None)] = list(range(load.count))
-    else:
-        for place, host in enumerate(pool.hosts_of(keys, entries)):
-            by_host[host].append(place)
-    for host, places in by_host.items():
-        if host is None:
-            for place in places:
-                train.replies[place] = NO_HOST
-            train.errors += places
-            train.filled(len(places))
-            continue
-        pool.send_car(host, Car(train, pool, host, places), load.raw(places))
+    def _arrive(self, reply: bytes) -> None:
+        car = self._car
+        car.replies[self._number - car.given] = reply
+        car.train.came(1)

@@ -21,6 +21,10 @@ class CountingHost(FakeHost):
         self.rq_total = self.rq_active = self.rq_success = 0
 
 
+def _last_digit(key: bytes) -> int:
+    return int(key[-1:]) if key[-1:].isdigit() else 0
+
+
 class Talk:
     """
     A redis_proxy under the stat prefix r, and its surroundings.
@@ -45,10 +49,12 @@ class Talk:
         self.build_options = None
         if options is not None:
             self.build_options = redis_options.configure(RedisOptions(**options), self.context)
+        self.cluster.places = hosts
         if hosts > 1:
             self.cluster.hashing = True
             for pool in self.shared.pools.values():
-                pool._hash = lambda key: int(key[-1:]) if key[-1:].isdigit() else 0
+                pool._hash = pool.hash_of = _last_digit
+                pool.hashes_of = lambda keys: map(_last_digit, keys)
         self._read: dict[int, int] = {}
 
     def client(self) -> FakeClient:

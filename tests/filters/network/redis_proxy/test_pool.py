@@ -18,7 +18,7 @@ class HashTests(SynchronousTestCase):
         """Return the pool of the cluster c, which hashes and has two hosts."""
         talk = Talk(2, settings=settings)
         pool = talk.shared.pools["c"]
-        pool._hash = pool._hasher(talk.cluster)
+        pool._choose_hash(talk.cluster)
         return pool
 
     def test_envoy(self) -> None:
@@ -33,7 +33,7 @@ class HashTests(SynchronousTestCase):
         talk = Talk(2)
         talk.cluster.redis_slots = True
         pool = talk.shared.pools["c"]
-        pool._hash = pool._hasher(talk.cluster)
+        pool._choose_hash(talk.cluster)
         self.assertEqual(pool.hash(b"foo"), 12182)
         self.assertEqual(pool.hash(b"{foo}bar"), 12182)
 
