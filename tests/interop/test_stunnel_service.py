@@ -222,7 +222,7 @@ def test_idle(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_close_timeout(lab: Lab, tmp_path: Path) -> None:
-    """A side that does not end after the other has is not waited for."""
+    """A side that does not end after the other is not waited for, nor is its reset an error then."""
 
     def script(peer: Peer) -> None:
         peer.read_to_end()
@@ -234,11 +234,12 @@ def test_close_timeout(lab: Lab, tmp_path: Path) -> None:
         client.half_close()
         got = client.read_to_end()
         client.close()
-        # Both tunnels' times are up at once: which of them ends first is chance, and so are their logs.
-        return got, any("TIMEOUTclose exceeded: closing" in line for line in finished(stunnel, 2))
+        return got, sorted(finished(stunnel, 2))
 
-    oracle, ours = both(lab, "TIMEOUTclose = 1\n" + SERVER + CLIENT, play, tmp_path, script)
-    assert ours == oracle == ((b"", "FIN"), True)
+    # Not the same time for both: which of them ended first would be chance.
+    text = SERVER + "TIMEOUTclose = 3\n" + CLIENT + "TIMEOUTclose = 1\n"
+    oracle, ours = both(lab, text, play, tmp_path, script)
+    assert ours == oracle
 
 
 def test_busy(lab: Lab, tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ class Relaying(WatchingFilter):
 
     def abortConnection(self) -> None:
         tunnel = self.tunnel
-        if not tunnel.failed_at_all:
+        if not (tunnel.failed_at_all or tunnel.orderly):
             tunnel.fail(
                 ERR, f"{'SSL_read' if tunnel.client else 'readsocket'}: Connection reset by peer (104)"
             )
@@ -276,6 +276,7 @@ class Relaying(WatchingFilter):
             return
         self._timer = None
         if self._closing:
+            tunnel.orderly = True
             tunnel.say(ERR, "transfer: s_poll_wait: TIMEOUTclose exceeded: closing")
             self._close_upstream()
             self.connection.close_now()

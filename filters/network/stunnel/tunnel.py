@@ -68,7 +68,8 @@ class Tunnel:
     to_tls = 0
     to_socket = 0
     failed_at_all = False
-    #: The server refused in a way that the client was told of: both connections end without a reset.
+    #: The server refused in a way that the client was told of, or TIMEOUTclose is over: both connections end
+    #: without a reset, and it does not matter how the peers do.
     orderly = False
     #: A fatal alert was sent or came: the TLS side must not be reset, or it would be lost.
     alerted = False
@@ -211,7 +212,7 @@ class Tunnel:
             self.fail(ERR, info.local_close_reason)
         elif info.local_close_reason == "transport_socket_timeout" and not self.failed_at_all:
             self.fail(INFO, "ssl_start: s_poll_wait: TIMEOUTbusy exceeded: sending reset")
-        elif info.detected_close_type == "RemoteReset" and not self.failed_at_all:
+        elif info.detected_close_type == "RemoteReset" and not (self.failed_at_all or self.orderly):
             where = "readsocket" if self.client else "SSL_read"
             self.fail(ERR, f"{where}: Connection reset by peer (104)")
         elif not self.failed_at_all and not self.orderly and _never_connected(info):

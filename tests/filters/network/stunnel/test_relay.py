@@ -116,6 +116,9 @@ class TestRelay:
         self.context.clock.advance(6)
         assert client.dropped and not client.was_reset and self.upstream.closed
         assert (3, "transfer: s_poll_wait: TIMEOUTclose exceeded: closing") in self.heard.lines
+        client.info.detected_close_type = "RemoteReset"  # the peer was gone by then: that is no error
+        self.tunnel.over(client.info)
+        assert not any("reset by peer" in text for _, text in self.heard.lines)
 
     def test_ends(self) -> None:
         """Each end of a direction is told once; the side says how."""
