@@ -107,22 +107,9 @@ class Stream(SocketEnd):
         """Do what read() does where the socket's buffer is emptied by one read: nearly always."""
         if self.closed or self.pausers or self.disconnecting or self.read_ended:
             return
-        try:
-            data = self._recv(READ_SIZE)
-        except BlockingIOError:
-            self.readable = False
+        data = self._receive()
+        if data is None:
             return
-        except OSError as error:
-            self.failed(error)
-            return
-        if not data:
-            self.end_of_data()
-            return
-        size = len(data)
-        self.bytes_read += size
-        self.last_active = self.poller.now
-        if size < READ_SIZE:
-            self.readable = False
         self._reading = True
         try:
             self.protocol.dataReceived(data)
@@ -130,6 +117,27 @@ class Stream(SocketEnd):
             self._reading = False
         if self.readable or self.held:
             self.read()
+
+    def _receive(self) -> bytes | None:
+        """Read once; None if there is nothing for the protocol, which has been told of an end."""
+        try:
+            data = self._recv(READ_SIZE)
+        except BlockingIOError:
+            self.readable = False
+            return None
+        except OSError as error:
+            self.failed(error)
+            return None
+        if not data:
+            self.end_of_data()
+            return None
+        size = len(data)
+        self.bytes_read += size
+        self.last_active = self.poller.now
+        if size < READ_SIZE and not self.hung_up:
+            # Edge-triggered: less than was asked for means that there is no more, unless a FIN follows.
+            self.readable = False
+        return data
 
     def fail_if_broken(self) -> None:
         """Find out about a reset while nobody reads."""
@@ -163,24 +171,10 @@ class Stream(SocketEnd):
             if self.on_readable is not None:
                 self.poller.soon(self.on_readable)
                 return
-            try:
-                data = self._recv(READ_SIZE)
-            except BlockingIOError:
-                self.readable = False
+            received = self._receive()
+            if received is None:
                 return
-            except OSError as error:
-                self.failed(error)
-                return
-            if not data:
-                self.end_of_data()
-                return
-            size = len(data)
-            self.bytes_read += size
-            self.last_active = self.poller.now
-            if size < READ_SIZE and not self.hung_up:
-                # Edge-triggered: less than was asked for means that there is no more, unless a FIN follows.
-                self.readable = False
-            self.protocol.dataReceived(data)
+            self.protocol.dataReceived(received)
         self.poller.soon(self.read)
 
     def end_of_data(self) -> None:
