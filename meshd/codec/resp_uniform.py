@@ -23,6 +23,11 @@ _size = {_NULL: 0, **_SIZES}.get
 _WIDTHS = {b"*%d" % count: 2 * count + 1 for count in range(2, 65)}
 
 
+def bulk(argument: bytes) -> bytes:
+    """Return what follows the $ that argument begins with as a bulk string."""
+    return b"%d\r\n%b\r\n" % (len(argument), argument)
+
+
 class Uniform:
     """
     Whole commands, all with the same number of arguments.
@@ -66,7 +71,7 @@ class Uniform:
         if data.count(b"$") == self.count * len(self.columns) and data.count(head) == self.count:
             return data.replace(head, b"").split(b"$")[1:]
         # There is a $ in an argument, or names differ, or an argument ends as a command begins.
-        return [b"%d\r\n%b\r\n" % (len(each), each) for each in self.arguments()]
+        return list(map(bulk, self.arguments()))
 
 
 def uniform(data: bytes) -> Uniform | None:

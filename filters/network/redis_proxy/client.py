@@ -69,11 +69,10 @@ class Client(TerminalFilter):
     lane: Lane | None = None
     _coupled: Pool | None = None
     _full = False
-    _closing = False
+    #: Whether it takes no more commands, and is closed when nothing is owed any more.
+    closing = False
     #: Whether it has sent its last byte.
-    _ended = False
-    #: Whether it is to be closed when nothing is owed any more.
-    ends = False
+    ended = False
     #: Whether a server may take its time with a command of it.
     blocked = False
     _running = False
@@ -125,7 +124,7 @@ class Client(TerminalFilter):
         self.choose_flavour()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._closing:
+        if self.closing:
             return
         stats = self.shared.stats
         size = len(data)
@@ -151,7 +150,7 @@ class Client(TerminalFilter):
                 self.connection.pause("held")
         else:
             self._run(requests)
-        if self.parser.error is not None and not self._closing:
+        if self.parser.error is not None and not self.closing:
             if self.held:
                 return  # release() comes back to it
             self._misspoke(self.parser.error)
@@ -186,10 +185,10 @@ class Client(TerminalFilter):
             else:
                 entry.stats.total.value += 1
                 entry.act(self, entry, arguments, raw)
-            if self.held or self._closing:
+            if self.held or self.closing:
                 break
         if index < len(requests):
-            if self._closing:
+            if self.closing:
                 self.shared.stats.rq_active.value -= len(requests) - index
             else:
                 self.waiting.extend(list(requests)[index:])
@@ -209,11 +208,11 @@ class Client(TerminalFilter):
         if self.blocked or self.subscriber is not None or self.monitor is not None:
             self.cut()
             return
-        self._ended = self.ends = True
+        self.ended = True
         self.flush()
 
     def connectionLost(self, reason: Failure) -> None:
-        self.gone = self._closing = True
+        self.gone = self.closing = True
         stats = self.shared.stats
         stats.cx_active.dec()
         owed = sum(slot.owed for slot in self.queue)
@@ -310,7 +309,7 @@ class Client(TerminalFilter):
         if ready is not None:
             self.now = self.seconds()
             ready()
-        elif not queue and not self.gone and (self._closing or (self._ended and not self.held)):
+        elif not queue and not self.gone and (self.closing or (self.ended and not self.held)):
             self._close()
 
     def flush_later(self) -> None:
@@ -360,7 +359,7 @@ class Client(TerminalFilter):
             self._run(waiting)
         else:
             self.waiting.extendleft(reversed(waiting))
-        if self.parser.error is not None and not self.held and not self._closing:
+        if self.parser.error is not None and not self.held and not self.closing:
             self._misspoke(self.parser.error)
         self.flush()
 
@@ -389,7 +388,7 @@ class Client(TerminalFilter):
 
     def finish(self) -> None:
         """Take no more commands; close once what was asked is answered."""
-        self._closing = self.ends = True
+        self.closing = True
 
     def _close(self) -> None:
         self.gone = True
@@ -398,7 +397,7 @@ class Client(TerminalFilter):
 
     def cut(self) -> None:
         """Close at once."""
-        self._closing = self.gone = self.ends = True
+        self.closing = self.gone = True
         self.connection.close_now()
 
     # Routes.

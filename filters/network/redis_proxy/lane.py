@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from meshd.codec.murmur import murmur2
-from meshd.codec.resp_uniform import line_size
+from meshd.codec.resp_uniform import bulk, line_size
 from meshd.filters.network.redis_proxy.request import Request
 from meshd.filters.network.redis_proxy.spread import spread
 from meshd.interfaces import NoHost
@@ -35,11 +35,6 @@ class Quick(Request):
     """A client's only command: one object for all of them, and the connection answers it by itself."""
 
     __slots__ = ()
-
-
-def _bulk(key: bytes) -> bytes:
-    """Return what follows the $ of a bulk string."""
-    return b"%d\r\n%b\r\n" % (len(key), key)
 
 
 class Lane:
@@ -207,5 +202,5 @@ class Lane:
         if len(pieces) == len(keys) + 2:
             spread(client, entry, links, islice(pieces, 2, None), len(keys))
         else:  # there is a $ in a key
-            spread(client, entry, links, map(_bulk, keys), len(keys))
+            spread(client, entry, links, map(bulk, keys), len(keys))
         return True

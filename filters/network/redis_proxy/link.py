@@ -311,7 +311,7 @@ class Link:
             own = reply if isinstance(reply, bytes) else joined(reply)
             client.send(own)
             size += len(own)
-            if queue or client.ends:
+            if queue or client.closing or client.ended:
                 client.flush()
         self._account(index)
         downstream = self.pool.settings.stats
